@@ -8,8 +8,8 @@ Docs: https://sherl-nb.github.io/sherl_nb/training.html.md"""
 __all__ = ['weights_name', 'trained_state', 'load_trained', 'Recipe', 'AdapterTrainer', 'param_groups', 'Stopwatch', 'accuracy',
            'training_args', 'step_schedule', 'fit', 'last_checkpoint']
 
-# %% ../nbs/06_training.ipynb #d0821299
-import json, os, time, torch
+# %% ../nbs/06_training.ipynb #b6145b4b
+import os, tempfile, time, torch
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from safetensors.torch import load_file, save_file
@@ -124,7 +124,7 @@ def training_args(
         max_grad_norm=recipe.clip, gradient_accumulation_steps=recipe.accumulate, seed=recipe.seed, save_strategy='no', eval_strategy='no', report_to='none',
         logging_strategy='epoch', dataloader_pin_memory=torch.cuda.is_available(), train_sampling_strategy='group_by_length') | kwargs)
 
-# %% ../nbs/06_training.ipynb #f7f00f0e
+# %% ../nbs/06_training.ipynb #dd6b89cb
 def step_schedule(opt, recipe, steps_per_epoch):
     "The learning rate falls by gamma after each milestone"
     from torch.optim.lr_scheduler import MultiStepLR
@@ -148,7 +148,7 @@ def fit(
     if not any(p.requires_grad for p in model.parameters()): raise ValueError('Nothing to train: no parameter requires a gradient. Call prepare(model, method) or graft(model) first.')
     set_seed(recipe.seed)
     keep = dict(save_strategy='epoch') if out and 'save_strategy' not in kwargs else {}
-    t = AdapterTrainer(model=model, args=training_args(recipe, out or 'unused', **(keep | kwargs)), train_dataset=train, eval_dataset=valid, recipe=recipe,
+    t = AdapterTrainer(model=model, args=training_args(recipe, out or tempfile.gettempdir(), **(keep | kwargs)), train_dataset=train, eval_dataset=valid, recipe=recipe,
         data_collator=DataCollatorWithPadding(tokenizer) if tokenizer else None, compute_metrics=metrics, callbacks=[watch, *callbacks])
     if recipe.schedule=='step': t.lr_scheduler = step_schedule(t.create_optimizer(), recipe, -(-len(train)//(recipe.batch_size*recipe.accumulate)))
     t.train(resume_from_checkpoint=last_checkpoint(out) if resume else None)
