@@ -6,13 +6,13 @@ Docs: https://sherl-nb.github.io/sherl_nb/baselines.html.md"""
 
 # %% auto #0
 __all__ = ['methods', 'only', 'full', 'probe', 'bitfit', 'last', 'last_blocks', 'lora', 'conv1d', 'lora_ckpt', 'lora_last',
-           'UniPT', 'check_mask', 'masked_mean', 'LST', 'unipt', 'lst', 'sherl', 'sherl_official', 'prepare']
+           'UniPT', 'masked_mean', 'LST', 'unipt', 'lst', 'sherl', 'sherl_official', 'prepare']
 
-# %% ../nbs/05_baselines.ipynb #ecc31047
+# %% ../nbs/05_baselines.ipynb #43222f40
 import torch, torch.nn.functional as F
 from functools import partial
 from torch import nn, Tensor
-from .consolidation import NormDown, Up, pick, pooled, tokens, as_map
+from .consolidation import NormDown, Up, as_map, check_mask, pick, pooled, tokens
 from .late import SherlConfig, graft, find_stack, find_head, named_submodule
 
 # %% ../nbs/05_baselines.ipynb #1f0796b8
@@ -96,16 +96,7 @@ class UniPT(nn.Module):
         x = self.up(a + self.proj(sum(c_*self.attend(a, t, mask) for c_,t in zip(c[...,None], ts))))
         return as_map(x, last.shape[2:]) if is_map else x
 
-# %% ../nbs/05_baselines.ipynb #12ff1941
-def check_mask(
-    mask, # None, or what the model was given
-    x:Tensor, # Features [B, K, D]
-)->Tensor: # [B, K]
-    "A mask over tokens, all ones if there is none"
-    if mask is None: return x.new_ones(x.shape[:2])
-    if mask.shape!=x.shape[:2]: raise ValueError(f'The mask has shape {tuple(mask.shape)}, but the features have {tuple(x.shape[:2])} (batch, tokens): pass a mask [B, K] with 1 for real tokens.')
-    return mask.to(x.dtype)
-
+# %% ../nbs/05_baselines.ipynb #c17bf509
 def masked_mean(x, mask): return (x*mask[...,None]).sum(1) / mask.sum(1, keepdim=True).clamp_min(1)
 
 from fastcore.basics import patch

@@ -7,7 +7,7 @@ Docs: https://sherl-nb.github.io/sherl_nb/consolidation.html.md"""
 # %% auto #0
 __all__ = ['downs', 'ups', 'presets', 'layer_weights', 'bounded', 'consolidate', 'BoundedNorm', 'NormDown', 'GatedDown',
            'ReluDown', 'ConvDown', 'tokens', 'as_map', 'pooled', 'Up', 'ConvUp', 'NormUp', 'NormDropUp', 'Gate',
-           'check_taps', 'init_side', 'mlp', 'pick', 'Consolidation', 'start_at_zero', 'TokenPool',
+           'check_taps', 'check_mask', 'init_side', 'mlp', 'pick', 'Consolidation', 'start_at_zero', 'TokenPool',
            'PooledConsolidation', 'preset']
 
 # %% ../nbs/01_consolidation.ipynb #ef01ad44
@@ -165,7 +165,17 @@ def check_taps(
     if bad.any(): raise ValueError(f'NaN in tap {bad.nonzero().flatten().tolist()} (0 is the shallowest): the frozen layers '
                                    'overflowed or the input holds NaN. Look at the input; if it is sound, run the backbone in bfloat16 or float32.')
 
-# %% ../nbs/01_consolidation.ipynb #cc6583b3
+# %% ../nbs/01_consolidation.ipynb #33485333
+def check_mask(
+    mask, # None, or what the model was given
+    x:Tensor, # Features [B, K, D]
+)->Tensor: # [B, K]
+    "A mask over tokens, all ones if there is none"
+    if mask is None: return x.new_ones(x.shape[:2])
+    if mask.shape!=x.shape[:2]: raise ValueError(f'The mask has shape {tuple(mask.shape)}, but the features have {tuple(x.shape[:2])} (batch, tokens): pass a mask [B, K] with 1 for real tokens.')
+    return mask.to(x.dtype)
+
+# %% ../nbs/01_consolidation.ipynb #c86d7849
 def init_side(
     m:nn.Module, # Side module, initialised in place
     how, # None: PyTorch's default; a float: N(0, how), biases 0; 'xavier': uniform, default biases
@@ -182,7 +192,7 @@ def pick(table, name, what):
     if name not in table: raise ValueError(f'{what} is {name!r}, but must be one of {", ".join(map(repr, table))}.')
     return table[name]
 
-# %% ../nbs/01_consolidation.ipynb #9a7af7ea
+# %% ../nbs/01_consolidation.ipynb #8a153840
 class Consolidation(nn.Module):
     "Merge the taps, token by token, into the feature that re-enters the network"
     def __init__(self,
@@ -207,7 +217,7 @@ class Consolidation(nn.Module):
         init_side(self, init)
         if gate=='open': start_at_zero(self.up)
 
-# %% ../nbs/01_consolidation.ipynb #f385850b
+# %% ../nbs/01_consolidation.ipynb #709faa52
 def start_at_zero(
     up:nn.Module, # Up-projection, changed in place
 ):
@@ -216,10 +226,10 @@ def start_at_zero(
     last = [m for m in up.modules() if isinstance(m, (nn.Linear, nn.LayerNorm))][-1]
     nn.init.zeros_(last.weight); nn.init.zeros_(last.bias)
 
-# %% ../nbs/01_consolidation.ipynb #ee99fd80
+# %% ../nbs/01_consolidation.ipynb #fdd9c4ca
 from fastcore.basics import patch
 
-# %% ../nbs/01_consolidation.ipynb #415375d1
+# %% ../nbs/01_consolidation.ipynb #802a6187
 @patch
 def forward(self:Consolidation,
     taps, # L features [B, K, D_l] or maps [B, D_l, H, W], deepest last
@@ -242,7 +252,7 @@ def merge(self:Consolidation,
     "Weighted sum of the shallow features"
     return consolidate(torch.stack(shallow, -2), e, self.score.weight, self.score.bias, self.eps, self.safe).to(e.dtype)
 
-# %% ../nbs/01_consolidation.ipynb #31117912
+# %% ../nbs/01_consolidation.ipynb #b7ca2b3f
 class TokenPool(nn.Module):
     "Pool a tap over its tokens, guided by the final embedding"
     def __init__(self,
@@ -261,7 +271,7 @@ class TokenPool(nn.Module):
         t = t / (t.sum(-1, keepdim=True) + self.eps)
         return (t.unsqueeze(-2) @ z).squeeze(-2) + beta*z[torch.arange(len(z), device=z.device), anchor]
 
-# %% ../nbs/01_consolidation.ipynb #d122b404
+# %% ../nbs/01_consolidation.ipynb #dccc5d08
 class PooledConsolidation(Consolidation):
     "Consolidation of taps pooled over tokens, guided by a final embedding of width `D`"
     def __init__(self,
@@ -282,11 +292,12 @@ class PooledConsolidation(Consolidation):
     )->Tensor: # [B, D]
         "Pool each tap, merge, add the guide, project up, add the final embedding"
         check_taps(taps, len(self.pools))
+        if mask is not None: mask = check_mask(mask, taps[0])
         e = self.downs[-1](last)
         ps = [p(down(t), e, anchor, mask) for p,down,t in zip(self.pools, self.downs, taps)]
         return self.up(self.mlp(self.merge(ps, e)) + e).to(last.dtype) + self.gate(last)
 
-# %% ../nbs/01_consolidation.ipynb #262e7157
+# %% ../nbs/01_consolidation.ipynb #eba7b046
 presets = dict(
     vse_text   = dict(dims=[768]*12, d=512, down='norm', up='norm_drop', eps=1e-8),
     vse_image  = dict(dims=[256,512,1024,2048], d=512, down='conv', up='conv', eps=1e-8),

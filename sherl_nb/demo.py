@@ -51,8 +51,8 @@ def run(
     return dict(variant=variant, split=split, lr=recipe.lr, seed=recipe.seed, accuracy=round(res['scores']['accuracy'], 3), n_train=len(train), n_test=len(test),
                 epochs=recipe.epochs, wall=round(sum(res['wall'])/len(res['wall']), 2), cpu=round(sum(res['cpu'])/len(res['cpu']), 2)), model
 
-# %% ../nbs/09_demo.ipynb #ef595489
-grids = dict(probe=[3e-3,1e-2,3e-2], last=[5e-4,1e-3,2e-3], lora_last=[1e-3,2e-3,4e-3], lora=[1e-3,2e-3,4e-3], full=[1e-4,2e-4,5e-4],
+# %% ../nbs/09_demo.ipynb #a867ec0b
+grids = dict(probe=[3e-3,1e-2,3e-2], last=[5e-4,1e-3,2e-3], lora_last=[1e-3,2e-3,4e-3], lora=[1e-3,2e-3,4e-3], full=[5e-5,1e-4,2e-4],
              sherl_official=[2e-3,4e-3,8e-3], sherl_closed=[2e-3,4e-3,8e-3], sherl=[2e-3,4e-3,8e-3])
 
 def base_recipe(variant, lr, seed=0, epochs=3):

@@ -202,7 +202,7 @@ def ifnone_first(args, kwargs):
     x = first_tensor(args)
     return first_tensor(kwargs) if x is None else x
 
-# %% ../nbs/02_late.ipynb #febc748b
+# %% ../nbs/02_late.ipynb #a8ede1e0
 @patch
 def tap(self:Route, module, args, output):
     "Keep the block's output; after the last early block, merge the taps and re-enter"
@@ -212,11 +212,17 @@ def tap(self:Route, module, args, output):
     if i==self.n_early: return swap_first(output, self.reenter(x))
 
 @patch
-def reenter(self:Route, x):
-    "What the late blocks read in place of `x`"
+def merge(self:Route, x):
+    "The side module's result on the taps kept so far"
     taps = [self.taps[j] for j in self.at]
-    self.taps = {}; self.wake()
+    self.taps = {}
     return self.side(taps, x, mask=self.mask) if getattr(self.side, 'takes_mask', False) else self.side(taps, x)
+
+@patch
+def reenter(self:Route, x):
+    "What the late blocks read in place of `x`; they are awake"
+    self.wake()
+    return self.merge(x)
 
 # %% ../nbs/02_late.ipynb #b90e7b9a
 @patch
@@ -235,7 +241,7 @@ def detach(self:Route):
     for h in self.handles: h.remove()
     self.handles = []
 
-# %% ../nbs/02_late.ipynb #a9dfaa97
+# %% ../nbs/02_late.ipynb #3ae0c1ce
 class EncoderRoute(Route):
     "Leaves the encoder's output alone and keeps a consolidated memory beside it"
     def attach(self):
@@ -249,16 +255,16 @@ class EncoderRoute(Route):
         if self.passed and not self.replay: self.tail.append(module)
 
     def reenter(self, x):
-        self.passed,self.tail,self.memory = True, [], super().reenter(x)
+        self.passed,self.tail,self.memory = True, [], self.merge(x)           # still asleep: early decoder blocks read this output
         return x
 
-# %% ../nbs/02_late.ipynb #aca9f407
+# %% ../nbs/02_late.ipynb #e5ae9a06
 @patch
 def leave(self:EncoderRoute, module, args, output):
     "The encoder ends: pass the memory through the modules that followed the last block"
     if self.outer!=id(module): return
     if self.passed and output is not None:
-        self.replay = True
+        self.wake(); self.replay = True
         for m in self.tail: self.memory = m(self.memory)
         self.raw,self.replay = first_tensor(output), False
     self.passed = False; self.wake(all=True); self.reset()
@@ -433,7 +439,7 @@ def print_trainable_parameters(
     n,a = sum(p.numel() for p in model.parameters() if p.requires_grad), n_params(model)
     print(f'trainable params: {n:,} || all params: {a:,} || trainable%: {100*n/a:.4f}')
 
-# %% ../nbs/02_late.ipynb #72e6afeb
+# %% ../nbs/02_late.ipynb #051984c1
 def plot_routes(
     model:nn.Module, # Grafted model
     ax=None, # Where to draw; a new figure when None

@@ -8,13 +8,13 @@ Docs: https://sherl-nb.github.io/sherl_nb/training.html.md"""
 __all__ = ['weights_name', 'trained_state', 'load_trained', 'Recipe', 'AdapterTrainer', 'param_groups', 'Stopwatch', 'accuracy',
            'training_args', 'step_schedule', 'fit', 'last_checkpoint']
 
-# %% ../nbs/06_training.ipynb #b6145b4b
+# %% ../nbs/06_training.ipynb #451f2a98
 import os, tempfile, time, torch
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import DataCollatorWithPadding, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from .late import find_head
 
 # %% ../nbs/06_training.ipynb #40f1a53b
@@ -124,7 +124,7 @@ def training_args(
         max_grad_norm=recipe.clip, gradient_accumulation_steps=recipe.accumulate, seed=recipe.seed, save_strategy='no', eval_strategy='no', report_to='none',
         logging_strategy='epoch', dataloader_pin_memory=torch.cuda.is_available(), train_sampling_strategy='group_by_length') | kwargs)
 
-# %% ../nbs/06_training.ipynb #dd6b89cb
+# %% ../nbs/06_training.ipynb #f0a63f88
 def step_schedule(opt, recipe, steps_per_epoch):
     "The learning rate falls by gamma after each milestone"
     from torch.optim.lr_scheduler import MultiStepLR
@@ -150,10 +150,12 @@ def fit(
     keep = dict(save_strategy='epoch') if out and 'save_strategy' not in kwargs else {}
     t = AdapterTrainer(model=model, args=training_args(recipe, out or tempfile.gettempdir(), **(keep | kwargs)), train_dataset=train, eval_dataset=valid, recipe=recipe,
         data_collator=DataCollatorWithPadding(tokenizer) if tokenizer else None, compute_metrics=metrics, callbacks=[watch, *callbacks])
+    for c in t.callback_handler.callbacks:
+        if type(c) is ProgressCallback: c.on_log = lambda *args, **kwargs: None      # bars, but no dicts between them
     if recipe.schedule=='step': t.lr_scheduler = step_schedule(t.create_optimizer(), recipe, -(-len(train)//(recipe.batch_size*recipe.accumulate)))
     t.train(resume_from_checkpoint=last_checkpoint(out) if resume else None)
-    scores = {k.removeprefix('eval_'): v for k,v in t.evaluate().items()} if valid is not None else {}
-    return dict(scores=scores, wall=watch.wall, cpu=watch.cpu, log=t.state.log_history, trainer=t)
+    scores = t.predict(valid, metric_key_prefix='').metrics if valid is not None else {}
+    return dict(scores={k.removeprefix('_'): v for k,v in scores.items()}, wall=watch.wall, cpu=watch.cpu, log=t.state.log_history, trainer=t)
 
 # %% ../nbs/06_training.ipynb #a6deeb75
 def last_checkpoint(
