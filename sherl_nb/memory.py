@@ -326,7 +326,7 @@ def run(model, make, get_batch, optimizer, loss_fn, steps, autocast, train)->Mem
         saved = train_steps(model, batch, optimizer, loss_fn or default_loss, steps, autocast, pm)
         return make_report(model, saved, pm)
 
-# %% ../nbs/03_memory.ipynb #c5492aa9
+# %% ../nbs/03_memory.ipynb #6da16817
 def estimate(
     model:nn.Module, # In memory or on the `meta` device; comes back untouched
     batch, # Mapping of tensors (real or `meta`) or shapes, or a function that makes it
@@ -343,7 +343,7 @@ def estimate(
     if device=='cuda' and inspect.isclass(optimizer) and 'foreach' in inspect.signature(optimizer).parameters: optimizer = functools.partial(optimizer, foreach=True)
     get_batch = lambda: tree_map_only(Tensor, as_fake, read_batch(batch, loss_fn))
     try:
-        with same_random_state(model), FakeTensorMode(allow_non_fake_inputs=True), rules():
+        with same_random_state(model), torch.device('cpu'), FakeTensorMode(allow_non_fake_inputs=True), rules():
             return run(model, as_fake, get_batch, optimizer, loss_fn, steps, autocast, train)
     except (DataDependentOutputException, DynamicOutputShapeException) as e:
         raise ValueError(f'This step looks at the values of its tensors ({e}), and an estimate has none: call measure(model, batch) on a small real batch instead.') from e
@@ -364,14 +364,15 @@ def measure(
         raise ValueError('The model or the batch is on the meta device and has no values to compute with: use estimate(model, batch), or build it in memory.')
     with same_random_state(model): return run(model, as_copy, lambda: read_batch(batch, loss_fn), optimizer, loss_fn, steps, autocast, train)
 
-# %% ../nbs/03_memory.ipynb #9ec6cebc
+# %% ../nbs/03_memory.ipynb #eed53ff4
 colours = dict(weights='.8', optimiser='tab:blue', gradients='.35', inputs='k', activations='tab:orange')
 hatches = dict(weights='', optimiser='//', gradients='', inputs='', activations='..')
 
-# %% ../nbs/03_memory.ipynb #8f2b85c7
+# %% ../nbs/03_memory.ipynb #676e3943
 def plot_timeline(
     report:MemoryReport, # From `estimate` or `measure`
     ax=None, # Where to draw; a new figure when None
+    legend:bool=True, # Say which colour is which
 ): # The axes
     "Draw the memory of the last training step"
     import matplotlib.pyplot as plt
@@ -382,11 +383,12 @@ def plot_timeline(
     for p,k in zip(parts, t): p.set(hatch=hatches.get(k), edgecolor='w', linewidth=0)
     for i,name in phases:
         x = i-phases[0][0]
-        ax.axvline(x, color='k', lw=.8, ls='--'); ax.annotate(f' {name}', (x,1), xycoords=('data','axes fraction'), va='top', fontsize=8)
+        ax.axvline(x, color='k', lw=.8, ls='--'); ax.annotate(f'{name} ', (x,1), xycoords=('data','axes fraction'), ha='left', va='top', rotation=90, fontsize=8)
     ax.set(xlabel='allocations and releases, in order', ylabel='MiB', xlim=(0,len(t)-1))
+    if legend: ax.legend(fontsize=8, loc='upper right', reverse=True)
     return ax
 
-# %% ../nbs/03_memory.ipynb #5bfc023e
+# %% ../nbs/03_memory.ipynb #7e0ff8e1
 def as_builders(
     build, # Dict name -> function that returns a prepared model; or one function that returns a fresh model
     methods=None, # For the latter: names for `prepare`, or a dict name -> its settings
@@ -402,7 +404,7 @@ def as_builders(
     settings = methods if isinstance(methods, Mapping) else dict.fromkeys(methods, {})
     return {m: lambda m=m,kw=kw: prepare(build(), m, **kw) for m,kw in settings.items()}
 
-# %% ../nbs/03_memory.ipynb #dac79fd5
+# %% ../nbs/03_memory.ipynb #5c1d9a18
 def memory_table(
     build, # As for `as_builders`
     batch, # As for `estimate`
@@ -425,7 +427,7 @@ def memory_table(
     table['ratio'] = table.peak/table.peak[baseline or table.index[0]]
     return table
 
-# %% ../nbs/03_memory.ipynb #e9708f73
+# %% ../nbs/03_memory.ipynb #9beef14f
 def plot_memory(
     table, # From `memory_table`
     ax=None, # Where to draw; a new figure when None
