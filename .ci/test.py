@@ -98,11 +98,10 @@ def check_scripts():
     return []
 
 def check_light():
-    "`import sherl_nb.all` loads no extra, pyplot or datasets beyond what transformers' Trainer loads"
-    heavy = ['torchvision','timm','open_clip','peft','matplotlib.pyplot','datasets']
-    code = '\nprint(*[o for o in sys.argv[1:] if o in sys.modules])'
-    ours,theirs = (python(f'import sys\n{o}{code}', *heavy) for o in ('import sherl_nb.all', 'from transformers import Trainer'))
-    return [f'{o} is loaded' for o in ours if o not in theirs]
+    "`import sherl_nb.all` loads no extra, pyplot or datasets beyond what transformers' Trainer does"
+    heavy = ['torchvision','timm','open_clip','peft','av','scipy','matplotlib.pyplot','datasets']
+    def loaded(line): return set(python(f'import sys\n{line}\nprint(*[o for o in sys.argv[1:] if o in sys.modules])', *heavy))
+    return [f'{o} is loaded' for o in sorted(loaded('import sherl_nb.all') - loaded('from transformers import Trainer'))]
 
 def check_extras():
     "`from sherl_nb.all import *` works without any extra, and brings `graft`"

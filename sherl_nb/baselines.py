@@ -15,7 +15,7 @@ from torch import nn, Tensor
 from .consolidation import NormDown, Up, as_map, check_mask, pick, pooled, tokens
 from .late import SherlConfig, graft, find_stack, find_head, named_submodule
 
-# %% ../nbs/05_baselines.ipynb #1f0796b8
+# %% ../nbs/05_baselines.ipynb #b94a3cbb
 def only(
     model:nn.Module, # Any network, changed in place
     heads, # Names of modules that train in any case
@@ -37,7 +37,7 @@ def last_blocks(stacks, late):
     if late<1 or any(late>len(b) for b in stacks.values()): raise ValueError(f'late={late}, but the stacks have {[len(b) for b in stacks.values()]} blocks: choose at least 1 and at most the smallest of these.')
     return [b for bs in stacks.values() for b in bs[-late:]]
 
-# %% ../nbs/05_baselines.ipynb #02385023
+# %% ../nbs/05_baselines.ipynb #693945ac
 def lora(model, stacks, heads, r=8, alpha=None, dropout=0., blocks=None, **kw):
     "LoRA on every linear layer and convolution of the blocks"
     try: from peft import LoraConfig, inject_adapter_in_model
@@ -55,7 +55,7 @@ def conv1d():
     from transformers.pytorch_utils import Conv1D
     return Conv1D
 
-# %% ../nbs/05_baselines.ipynb #4219b473
+# %% ../nbs/05_baselines.ipynb #9072eea5
 def lora_ckpt(model, stacks, heads, **kw):
     "LoRA, every block recomputed in the backward pass"
     lora(model, stacks, heads, **kw)
@@ -68,7 +68,7 @@ def lora_ckpt(model, stacks, heads, **kw):
 
 def lora_last(model, stacks, heads, late=1, **kw): return lora(model, stacks, heads, blocks=last_blocks(stacks, late), **kw)
 
-# %% ../nbs/05_baselines.ipynb #388f4824
+# %% ../nbs/05_baselines.ipynb #5b73c838
 class UniPT(nn.Module):
     "UniPT's side network over all taps, the deepest one the anchor"
     takes_mask = True
@@ -96,7 +96,7 @@ class UniPT(nn.Module):
         x = self.up(a + self.proj(sum(c_*self.attend(a, t, mask) for c_,t in zip(c[...,None], ts))))
         return as_map(x, last.shape[2:]) if is_map else x
 
-# %% ../nbs/05_baselines.ipynb #c17bf509
+# %% ../nbs/05_baselines.ipynb #f26de3bb
 def masked_mean(x, mask): return (x*mask[...,None]).sum(1) / mask.sum(1, keepdim=True).clamp_min(1)
 
 from fastcore.basics import patch
@@ -106,7 +106,7 @@ def attend(self:UniPT, a, t, mask):
     A = (a @ t.transpose(1, 2)).relu() * mask[:,None]
     return (A / (A.sum(-1, keepdim=True) + self.eps)) @ t + t
 
-# %% ../nbs/05_baselines.ipynb #4235d6df
+# %% ../nbs/05_baselines.ipynb #e545d094
 class LST(nn.Module):
     "Ladder side-tuning: a thin transformer beside the frozen one"
     takes_mask = True
@@ -132,7 +132,7 @@ class LST(nn.Module):
             h = layer(mu*h + (1-mu)*down(t), src_key_padding_mask=mask==0)
         return self.up(h)
 
-# %% ../nbs/05_baselines.ipynb #c3814de7
+# %% ../nbs/05_baselines.ipynb #5df99bdb
 def unipt(model, stacks, heads, r=4, **kw):
     "UniPT over all taps"
     return graft(model, SherlConfig(r=r, late=0, modules_to_save=heads, stack=kw.get('stack')), side=lambda dims, D, cfg: UniPT(dims, max(D//cfg.r, 1), D))
@@ -147,7 +147,7 @@ def sherl_official(model, stacks, heads, **kw):
     "SHERL in its official form: closed gate, official weights, dropout in the early route; VSE's text block unless `preset` says otherwise"
     return sherl(model, stacks, heads, **dict(preset='vse_text', early_dropout=True) | kw)
 
-# %% ../nbs/05_baselines.ipynb #844d75b0
+# %% ../nbs/05_baselines.ipynb #c24239cf
 methods = dict(full=full, probe=probe, last=last, bitfit=bitfit, lora=lora, lora_ckpt=lora_ckpt, lora_last=lora_last,
                lst=lst, unipt=unipt, sherl_official=sherl_official, sherl=sherl)
 

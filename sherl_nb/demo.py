@@ -81,8 +81,8 @@ def best_lr(
     valid = [r for r in rows if r['split']=='validation']
     return {v: max((r for r in valid if r['variant']==v), key=lambda r: (r['accuracy'], -r['lr']))['lr'] for v in dict.fromkeys(r['variant'] for r in valid)}
 
-# %% ../nbs/09_demo.ipynb #e3d4670e
-lrs = dict(probe=3e-3, last=1e-3, lora_last=2e-3, lora=2e-3, full=2e-4, sherl_official=4e-3, sherl_closed=4e-3, sherl=4e-3)
+# %% ../nbs/09_demo.ipynb #4befa1e0
+lrs = dict(probe=1e-2, last=2e-3, lora_last=4e-3, lora=1e-3, full=5e-5, sherl_official=2e-3, sherl_closed=4e-3, sherl=2e-3)
 
 # %% ../nbs/09_demo.ipynb #945e1302
 def longest_batch(data, tokenizer, n=16):
@@ -149,7 +149,7 @@ def predict(
     with torch.no_grad(): p,i = model(**xb).logits.softmax(-1).topk(min(top, len(names)))
     return [[(names[j], round(q, 3)) for j,q in zip(i_.tolist(), p_.tolist())] for i_,p_ in zip(i,p)]
 
-# %% ../nbs/09_demo.ipynb #25158ff7
+# %% ../nbs/09_demo.ipynb #f2acedd4
 def load_table(
     data:str, # CSV, TSV or JSONL file; the definitions when empty
     text_col:str, # Column of the texts
@@ -163,12 +163,12 @@ def demo_settings(quick, method, seeds, n_train, n_test, epochs):
     names = [pick(variants, m, 'method') and m for m in method.replace(',', ' ').split()]
     for k,v in dict(seeds=seeds, n_train=n_train, n_test=n_test, epochs=epochs).items():
         if v<1: raise ValueError(f'{k} is {v}, but must be at least 1.')
-    return (names, 1, min(n_train, 512), min(n_test, 300), 2) if quick else (names, seeds, n_train, n_test, epochs)
+    return (names, 1, min(n_train, 400), min(n_test, 300), 2) if quick else (names, seeds, n_train, n_test, epochs)
 
-# %% ../nbs/09_demo.ipynb #bb4bd473
+# %% ../nbs/09_demo.ipynb #d73c5d0d
 @call_parse
 def sherl_demo(
-    quick:store_true, # A first look: one seed, two epochs, 512 texts
+    quick:store_true, # A first look: one seed, two epochs, 400 texts
     method:str='probe,last,lora_last,sherl,lora,full', # Methods to compare
     seeds:int=2, # Runs of each method
     n_train:int=1500, # Training texts

@@ -368,7 +368,7 @@ def measure(
 colours = dict(weights='.8', optimiser='tab:blue', gradients='.35', inputs='k', activations='tab:orange')
 hatches = dict(weights='', optimiser='//', gradients='', inputs='', activations='..')
 
-# %% ../nbs/03_memory.ipynb #676e3943
+# %% ../nbs/03_memory.ipynb #2824cf9d
 def plot_timeline(
     report:MemoryReport, # From `estimate` or `measure`
     ax=None, # Where to draw; a new figure when None
@@ -384,7 +384,8 @@ def plot_timeline(
     for i,name in phases:
         x = i-phases[0][0]
         ax.axvline(x, color='k', lw=.8, ls='--'); ax.annotate(f'{name} ', (x,1), xycoords=('data','axes fraction'), ha='left', va='top', rotation=90, fontsize=8)
-    ax.set(xlabel='allocations and releases, in order', ylabel='MiB', xlim=(0,len(t)-1))
+    ax.margins(x=0, y=.3)
+    ax.set(xlabel='allocations and releases, in order', ylabel='MiB')
     if legend: ax.legend(fontsize=8, loc='upper right', reverse=True)
     return ax
 

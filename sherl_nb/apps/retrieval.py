@@ -12,7 +12,7 @@ __all__ = ['tie_rules', 'medians', 'as_labels', 'check_sim', 'ranks', 'place', '
 import torch
 from torch import Tensor
 
-# %% ../../nbs/apps/01_retrieval.ipynb #8c113f59
+# %% ../../nbs/apps/01_retrieval.ipynb #dd1ca2d6
 def as_labels(labels, n, what):
     "Labels as a tensor; 0 … n-1 when None"
     labels = torch.arange(n) if labels is None else torch.as_tensor(labels).cpu()
@@ -24,7 +24,7 @@ def check_sim(sim):
     sim = torch.as_tensor(sim).detach().cpu()
     if sim.dim()!=2 or not sim.numel(): raise ValueError(f'The similarities have shape {tuple(sim.shape)}, but must be [queries, candidates] with at least one of each: nothing was encoded?')
     if sim.isnan().any(): raise ValueError(f'Similarity of query {sim.isnan().any(1).nonzero()[0].item()} is NaN: a NaN has no rank. Look for zero or infinite embeddings.')
-    return sim.float() if sim.dtype in (torch.float16, torch.bfloat16) else sim
+    return sim if sim.dtype in (torch.float32, torch.float64) else sim.double()
 
 # %% ../../nbs/apps/01_retrieval.ipynb #be051f7c
 tie_rules = 'worst', 'best', 'vse', 'clip4clip'

@@ -21,7 +21,7 @@ from transformers import BertConfig
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer
 
-# %% ../../nbs/models/01_clip_vil.ipynb #1b189484
+# %% ../../nbs/models/01_clip_vil.ipynb #1d6fab0e
 @dataclass
 class ClipVilConfig:
     "Sizes of the network; the defaults are the paper's"
@@ -35,6 +35,7 @@ class ClipVilConfig:
     cnn_width:int=80 # Width of the first stage; the features are 32 times as wide
     grid:int=25 # Position embeddings along each side of the picture
     dropout:float=.1 # Of BERT
+    init:float=.02 # Standard deviation of random weights
     batch_stats:bool=False # Frozen batch norm on batch statistics while training (official; see below)
 
     @property
@@ -42,7 +43,7 @@ class ClipVilConfig:
         return BertConfig(hidden_size=self.width, num_hidden_layers=self.n_layers, num_attention_heads=self.n_heads, intermediate_size=self.mlp_width,
             vocab_size=self.vocab, hidden_dropout_prob=self.dropout, attention_probs_dropout_prob=self.dropout, attn_implementation='sdpa')
 
-# %% ../../nbs/models/01_clip_vil.ipynb #8e68b27b
+# %% ../../nbs/models/01_clip_vil.ipynb #95ed6600
 def clip_resnet(
     layers=(4,6,10,6), # Bottlenecks a stage: RN50x4
     width:int=80, # Width of the first stage
@@ -52,6 +53,8 @@ def clip_resnet(
     except ImportError: raise ImportError("CLIP's ResNet comes from open_clip: pip install 'sherl_nb[clip]'") from None
     m = ModifiedResNet(list(layers), output_dim=8*width, heads=width//2, image_size=288, width=width)
     m.attnpool = None
+    for c in m.modules():
+        if isinstance(c, nn.Conv2d): nn.init.kaiming_normal_(c.weight, nonlinearity='relu')   # random weights keep the size of their signal
     return m
 
 # %% ../../nbs/models/01_clip_vil.ipynb #42d1f211
@@ -156,14 +159,15 @@ class JointBert(nn.Module):
         x = torch.cat([words, self.encoder.visn_fc(cells)], 1)
         return self.pooler(self.encoder(x, (attention_mask[:,None,None]-1).to(x.dtype) * 10_000))
 
-# %% ../../nbs/models/01_clip_vil.ipynb #b491140f
+# %% ../../nbs/models/01_clip_vil.ipynb #5cffe146
 def answer_loss(
     logits:Tensor, # [B, A]
     labels:Tensor, # Score of each answer, 0 to 1 [B, A]
     scale:float=500., # Official `loss_scale`
 )->Tensor: # Scalar
     "Binary cross-entropy, mean over all cells, times `scale`"
-    return scale * nn.functional.binary_cross_entropy_with_logits(logits.float(), labels.float())
+    dtype = torch.promote_types(logits.dtype, torch.float32)                  # never in half precision
+    return scale * nn.functional.binary_cross_entropy_with_logits(logits.to(dtype), labels.to(dtype))
 
 def answer_head(
     D:int, # Width
@@ -172,7 +176,7 @@ def answer_head(
     "Linear D -> 2D, GELU, LayerNorm, Linear 2D -> n"
     return nn.Sequential(nn.Linear(D, 2*D), nn.GELU(), nn.LayerNorm(2*D, eps=1e-12), nn.Linear(2*D, n))
 
-# %% ../../nbs/models/01_clip_vil.ipynb #5866a115
+# %% ../../nbs/models/01_clip_vil.ipynb #68fe8c0a
 class ClipVil(nn.Module):
     "CLIP-ViL for questions about pictures"
     def __init__(self,
@@ -182,7 +186,7 @@ class ClipVil(nn.Module):
         self.config = cfg = cfg or ClipVilConfig()
         self.bert,self.logit_fc = JointBert(cfg), answer_head(cfg.width, cfg.n_answers)
         for m in self.modules():
-            if isinstance(m, (nn.Linear, nn.Embedding)): nn.init.normal_(m.weight, std=.02)
+            if isinstance(m, (nn.Linear, nn.Embedding)): nn.init.normal_(m.weight, std=cfg.init)
             if isinstance(m, nn.Linear): nn.init.zeros_(m.bias)
 
     def forward(self, input_ids, pixel_values, attention_mask=None, labels=None):

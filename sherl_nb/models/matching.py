@@ -144,16 +144,17 @@ def align_loss(
         return per.masked_fill(~(pos>0).any(dim), 0).sum()
     return (one_way(2) + one_way(1)) / 2 / n_boxes
 
-# %% ../../nbs/models/03_matching.ipynb #951cebcf
+# %% ../../nbs/models/03_matching.ipynb #20aec91f
 def count_boxes(
     targets, # B dicts with 'boxes'
     device, # Where the model is
 )->float: # At least 1
     "True boxes in the batch, the mean over processes"
-    n = torch.tensor(float(sum(len(t['boxes']) for t in targets)), device=device)
+    n = sum(len(t['boxes']) for t in targets)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(n); n = n / torch.distributed.get_world_size()
-    return max(n.item(), 1.)
+        torch.distributed.all_reduce(total := torch.tensor(float(n), device=device))
+        n = total.item() / torch.distributed.get_world_size()
+    return max(float(n), 1.)
 
 loss_weights = dict(tokens=1., l1=5., giou=2., align=1.)
 
