@@ -165,10 +165,10 @@ def demo_settings(quick, method, seeds, n_train, n_test, epochs):
         if v<1: raise ValueError(f'{k} is {v}, but must be at least 1.')
     return (names, 1, min(n_train, 400), min(n_test, 300), 2) if quick else (names, seeds, n_train, n_test, epochs)
 
-# %% ../nbs/09_demo.ipynb #d73c5d0d
+# %% ../nbs/09_demo.ipynb #b35d0669
 @call_parse
 def sherl_demo(
-    quick:store_true, # A first look: one seed, two epochs, 400 texts
+    quick:store_true=False, # A first look: one seed, two epochs, 400 texts
     method:str='probe,last,lora_last,sherl,lora,full', # Methods to compare
     seeds:int=2, # Runs of each method
     n_train:int=1500, # Training texts
