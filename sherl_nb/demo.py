@@ -120,7 +120,7 @@ def show(table):
     f = f.rename(columns=dict(saved='saved MiB', peak='peak MiB', seconds='CPU s/epoch', accuracy='accuracy %')).drop(columns='std')
     return f.round({'saved MiB': 1, 'peak MiB': 1, 'CPU s/epoch': 1}).astype(dict(seeds=int))
 
-# %% ../nbs/09_demo.ipynb #3e1eafe7
+# %% ../nbs/09_demo.ipynb #a597f8d9
 def plot_summary(
     table, # What `summary` returned
     ax=None, # Where to draw; a new figure when None
@@ -131,9 +131,8 @@ def plot_summary(
     for i,((name,r),m) in enumerate(zip(table.iterrows(), 'osD^v<>PX*hp')):
         c = 'tab:orange' if name=='sherl' else 'tab:blue' if name.startswith('sherl') else 'grey'
         ax.errorbar(r.peak, r.accuracy, r['std'], fmt=m, ms=8, color=c, capsize=3, label=name)
-        ax.annotate(name, (r.peak, r.accuracy), xytext=((7,3),(-7,3))[i%2], ha=('left','right')[i%2], textcoords='offset points', fontsize=8)
     ax.set(xlabel='peak memory of a training step, MiB', ylabel='test accuracy, %', title='MiniLM on WordNet definitions')
-    ax.margins(x=.25)
+    ax.legend(fontsize=9, loc='lower right')
     return ax
 
 # %% ../nbs/09_demo.ipynb #661dc210
