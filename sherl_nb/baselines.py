@@ -68,10 +68,10 @@ def lora_ckpt(model, stacks, heads, **kw):
 
 def lora_last(model, stacks, heads, late=1, **kw): return lora(model, stacks, heads, blocks=last_blocks(stacks, late), **kw)
 
-# %% ../nbs/05_baselines.ipynb #5b73c838
+# %% ../nbs/05_baselines.ipynb #eab3ef01
 class UniPT(nn.Module):
     "UniPT's side network over all taps, the deepest one the anchor"
-    takes_mask = True
+    takes_mask = takes_shrunk = True
     def __init__(self,
         dims, # Widths of the taps, the anchor last
         d:int, # Side width
@@ -132,7 +132,7 @@ class LST(nn.Module):
             h = layer(mu*h + (1-mu)*down(t), src_key_padding_mask=mask==0)
         return self.up(h)
 
-# %% ../nbs/05_baselines.ipynb #5df99bdb
+# %% ../nbs/05_baselines.ipynb #f7f3ed38
 def unipt(model, stacks, heads, r=4, **kw):
     "UniPT over all taps"
     return graft(model, SherlConfig(r=r, late=0, modules_to_save=heads, stack=kw.get('stack')), side=lambda dims, D, cfg: UniPT(dims, max(D//cfg.r, 1), D))
@@ -144,8 +144,8 @@ def lst(model, stacks, heads, r=4, **kw):
 
 def sherl(model, stacks, heads, **kw): return graft(model, SherlConfig(**dict(modules_to_save=heads) | kw))
 def sherl_official(model, stacks, heads, **kw):
-    "SHERL in its official form: closed gate, official weights, dropout in the early route; VSE's text block unless `preset` says otherwise"
-    return sherl(model, stacks, heads, **dict(preset='vse_text', early_dropout=True) | kw)
+    "SHERL in its official form: closed gate, official weights, dropout in the early route, nothing recomputed; VSE's text block unless `preset` says otherwise"
+    return sherl(model, stacks, heads, **dict(preset='vse_text', early_dropout=True, recompute='none', chunk=None) | kw)
 
 # %% ../nbs/05_baselines.ipynb #c24239cf
 methods = dict(full=full, probe=probe, last=last, bitfit=bitfit, lora=lora, lora_ckpt=lora_ckpt, lora_last=lora_last,

@@ -6,18 +6,19 @@ Docs: https://sherl-nb.github.io/sherl_nb/saving.html.md"""
 
 # %% auto #0
 __all__ = ['weights_file', 'config_file', 'schema', 'frozen_names', 'fingerprint', 'adapter_state', 'heads_of', 'write_whole',
-           'file_hash', 'save_adapter', 'adapter_folder', 'read_config', 'read_weights', 'load_adapter', 'fill']
+           'file_hash', 'save_adapter', 'is_hub_name', 'adapter_folder', 'read_config', 'read_adapter', 'load_adapter',
+           'fill', 'local_copy', 'weight_file', 'whole_index', 'read_weights', 'reason', 'refuse_misfits']
 
-# %% ../nbs/04_saving.ipynb #d9dfcd01
-import hashlib, json, os, torch
+# %% ../nbs/04_saving.ipynb #345fed3d
+import hashlib, json, os, re, torch, warnings
 from fastcore.basics import patch
 from pathlib import Path
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from .late import SherlConfig, find_head, graft, ungraft
 
-# %% ../nbs/04_saving.ipynb #872a7a56
+# %% ../nbs/04_saving.ipynb #589611be
 def frozen_names(
     model:nn.Module, # Any model
     heads=None, # Names of modules that are not the backbone; found by `find_head` when None
@@ -31,6 +32,7 @@ def fingerprint(
     heads=None, # See `frozen_names`
 )->str: # 64 hexadecimal digits
     "SHA-256 of the backbone: names, shapes, types and bytes of its weights"
+    if known := getattr(model, 'known_fingerprint', None): return known      # taken before the early weights were dropped
     h,state = hashlib.sha256(), model.state_dict()
     for n in frozen_names(model, heads):
         t = state[n].detach().cpu().contiguous()
@@ -89,14 +91,20 @@ def save_adapter(
     write_whole(path/config_file, lambda tmp: tmp.write_text(text(file_hash(path/weights_file)), encoding='utf-8'))
     return path
 
-# %% ../nbs/04_saving.ipynb #673c9dc6
+# %% ../nbs/04_saving.ipynb #30895fc2
+def is_hub_name(
+    path, # What the user gave
+)->bool: # True for user/name
+    "Does this look like a repository of the hub, and not like a path?"
+    return str(path).count('/')==1 and not str(path).startswith(('.','/','~')) and not str(path).endswith(('.pt','.pth','.bin','.safetensors','.json'))
+
 def adapter_folder(
     path, # Local folder, or the name of a repository on the hub
     revision=None, # Of the repository
 )->Path: # Local folder
     "Where the adapter's files are, fetched from the hub if need be"
     if Path(path).is_dir(): return Path(path)
-    if str(path).count('/')!=1 or str(path).startswith(('.','/','~')):
+    if not is_hub_name(path):
         raise ValueError(f'There is no folder {str(path)!r}, and it is not the name of a hub repository (user/name) either. Check the path.')
     from huggingface_hub import snapshot_download
     return Path(snapshot_download(str(path), revision=revision, allow_patterns=[weights_file, config_file]))
@@ -111,8 +119,8 @@ def read_config(folder):
     if cfg['schema']!=schema: raise ValueError(f"{file} has schema {cfg['schema']!r}, but this version reads {schema}: update sherl_nb.")
     return cfg
 
-# %% ../nbs/04_saving.ipynb #c29b6b42
-def read_weights(
+# %% ../nbs/04_saving.ipynb #f3740ee9
+def read_adapter(
     folder, # Adapter's folder
     cfg:dict, # Its configuration
 )->dict: # Name -> tensor
@@ -125,7 +133,7 @@ def read_weights(
         with safe_open(file, 'pt') as f: return {k: f.get_tensor(k) for k in f.keys()}
     except SafetensorError as e: raise ValueError(f'{file} is not a safetensors file ({e}).') from None
 
-# %% ../nbs/04_saving.ipynb #779153b6
+# %% ../nbs/04_saving.ipynb #fe144a9d
 def load_adapter(
     model:nn.Module, # Fresh or grafted model; changed in place
     path, # Folder written by `save_adapter`, or a hub repository
@@ -133,7 +141,7 @@ def load_adapter(
     revision=None, # Of the hub repository
 )->nn.Module: # The same model
     "Graft if need be, and load side module and head"
-    folder = adapter_folder(path, revision); cfg = read_config(folder); state = read_weights(folder, cfg)
+    folder = adapter_folder(path, revision); cfg = read_config(folder); state = read_adapter(folder, cfg)
     if not any_backbone and (fp := fingerprint(model, cfg['modules_to_save']))!=cfg['backbone']['sha256']:
         raise ValueError(f"This adapter belongs to {cfg['backbone']['name']!r} (fingerprint {cfg['backbone']['sha256'][:12]}…), but the model given has other weights ({fp[:12]}…). "
                          'Load that backbone, or pass any_backbone=True if you know that it is the same.')
@@ -155,3 +163,75 @@ def fill(model, state, folder):
     if wrong: raise ValueError(f'The weights in {folder} do not fit ({len(wrong)} differences): {"; ".join(wrong[:3])}.')
     own = model.state_dict()
     with torch.no_grad(): [own[k].copy_(v) for k,v in state.items()]
+
+# %% ../nbs/04_saving.ipynb #64b24a7f
+def local_copy(
+    source, # File, folder, hub repository, or the tensors themselves
+): # The same, but a repository's folder on this disk
+    "Fetch a checkpoint of the hub: configuration and weights, safetensors where there are any"
+    if isinstance(source, dict) or Path(source).exists() or not is_hub_name(source): return source
+    from huggingface_hub import snapshot_download
+    for kind in 'model*.safetensors', 'pytorch_model*.bin':
+        folder = Path(snapshot_download(str(source), allow_patterns=['config.json', kind, f'{kind}.index.json']))
+        if any(folder.glob(kind)): break
+    return folder
+
+def weight_file(
+    path, # File, or folder of a transformers checkpoint
+    hint:str='', # Where to get it, for the message
+)->Path: # File of tensors, or of the index of several
+    "The file that holds the weights"
+    path,names = Path(path), [f'{n}{i}' for n in ('model.safetensors','pytorch_model.bin') for i in ('','.index.json')]
+    if path.is_file(): return path
+    if not path.is_dir(): raise ValueError(f'There is no file {path}: check the path of the weights. {hint}'.rstrip())
+    found = [path/n for n in names if (path/n).is_file()]
+    if not found: raise ValueError(f'{path} holds none of {", ".join(names)}: is it the folder of a checkpoint? {hint}'.rstrip())
+    return found[0]
+
+def whole_index(
+    file:Path, # model.safetensors.index.json or the like
+)->list: # Files
+    "The files of a checkpoint in several pieces"
+    try: return [file.parent/p for p in sorted(set(json.loads(file.read_text(encoding='utf-8'))['weight_map'].values()))]
+    except (ValueError, KeyError, TypeError, AttributeError) as e: raise ValueError(f'{file} is not an index of weights ({type(e).__name__}: {e}): get the checkpoint again.') from None
+
+# %% ../nbs/04_saving.ipynb #5f9e47be
+def read_weights(
+    source, # File, folder of a transformers checkpoint, hub repository, or the tensors themselves
+    hint:str='', # Where to get the file, for messages
+    allow=(), # Classes that the file may hold beside tensors
+)->dict: # Name -> tensor, on the CPU
+    "Read weights of others as data; nothing is executed"
+    if isinstance(source, dict): return source
+    file = weight_file(local_copy(source), hint)
+    if file.suffix=='.json': return {k: v for p in whole_index(file) for k,v in read_weights(p, hint, allow).items()}
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(list(allow)):
+            warnings.simplefilter('ignore')
+            state = load_file(file) if file.suffix=='.safetensors' else torch.load(file, map_location='cpu', weights_only=True)
+    except Exception as e:
+        raise ValueError(f'{file} cannot be read as tensors only ({reason(e)}). It is damaged, or a pickled model or a TorchScript program, which would have to be executed.'
+                         f'{hint and " "+hint} Or load it where you trust it, and save its state_dict() with safetensors.') from None
+    if not isinstance(state, dict): raise ValueError(f'{file} holds a {type(state).__name__}, not tensors by name: it must be a state dict. {hint}'.rstrip())
+    return state
+
+def reason(e):
+    "What was wrong, in few words"
+    asks,lines = re.search(r'GLOBAL (\S+)', str(e)), str(e).strip().splitlines()
+    return f'it asks for {asks[1]}' if asks else f'{type(e).__name__}: {lines[0][:150] if lines else "the file is empty"}'
+
+# %% ../nbs/04_saving.ipynb #4bdb4650
+def refuse_misfits(
+    state:dict, # Name -> tensor, of a file
+    want:dict, # Name -> tensor, of a model
+    what:str, # Name of the weights, for the message
+    hint:str='', # What would fit
+    optional=(), # Endings of names that may be missing
+):
+    "Refuse weights that do not fit a model, wholly and by name"
+    def kind(v): return f'{tuple(v.shape)} of {str(v.dtype).removeprefix("torch.")}' if isinstance(v, torch.Tensor) else f'a {type(v).__name__}'
+    def fits(a, b): return isinstance(a, torch.Tensor) and a.shape==b.shape and a.is_floating_point()==b.is_floating_point()
+    wrong = dict(missing=[k for k in want if k not in state and not k.endswith(tuple(optional))], unexpected=[k for k in state if k not in want],
+                 mismatched=[f'{k}, {kind(state[k])} where {kind(v)} belongs' for k,v in want.items() if k in state and not fits(state[k], v)])
+    said = '; '.join(f'{k} {v[0]}' + (f' (and {len(v)-1} more)' if len(v)>1 else '') for k,v in wrong.items() if v)
+    if said: raise ValueError(f'{what} does not fit this model: {said}. Nothing was loaded. {hint}'.rstrip())
