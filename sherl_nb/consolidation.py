@@ -149,7 +149,7 @@ def NormDropUp(d, D): return Up(d, D, nn.LayerNorm(D, eps=1e-12), .1)
 downs = dict(norm=NormDown, gated=GatedDown, relu=ReluDown, conv=ConvDown)
 ups = dict(linear=Up, norm=NormUp, norm_drop=NormDropUp, conv=ConvUp)
 
-# %% ../nbs/01_consolidation.ipynb #2d3024e1
+# %% ../nbs/01_consolidation.ipynb #2c3b0f0c
 class Gate(nn.Module):
     "How much of the backbone's own feature goes on to the late layer"
     def __init__(self,
@@ -159,7 +159,7 @@ class Gate(nn.Module):
         super().__init__()
         if start not in ('open','closed','none'): raise ValueError(f"gate is {start!r}, but must be 'open', 'closed' or 'none'.")
         self.offset,self.T = float(start!='closed'), T
-        if start!='none': self.g = nn.Parameter(torch.zeros(()))
+        if start!='none': self.g = nn.Parameter(torch.zeros(1))                  # FSDP takes no scalars
 
     def forward(self,
         x:Tensor, # The backbone's feature
@@ -313,7 +313,7 @@ def merge(self:Consolidation,
     "Weighted sum of the shallow features"
     return consolidate(torch.stack(shallow, -2), e, self.score.weight, self.score.bias, self.eps, self.safe).to(e.dtype)
 
-# %% ../nbs/01_consolidation.ipynb #3280abec
+# %% ../nbs/01_consolidation.ipynb #cab77a98
 class TokenPool(nn.Module):
     "Pool a tap over its tokens, guided by the final embedding"
     def __init__(self,
@@ -323,16 +323,25 @@ class TokenPool(nn.Module):
     ):
         super().__init__()
         self.score,self.eps = nn.Linear(d, 1), eps
-        self.v = nn.Parameter(torch.ones(())) if anchor_gate else None
+        self.v = nn.Parameter(torch.ones(1)) if anchor_gate else None
 
-    def forward(self, z, e, anchor, mask):
-        t = (z @ (self.score.weight[0]*e).unsqueeze(-1)).squeeze(-1) + self.score.bias          # [B, K]
+    def forward(self,
+        x:Tensor, # A tap's tokens [B, K, D]
+        lin:nn.Linear, # z = lin(x) is what is pooled
+        e:Tensor, # Guide [B, d]
+        anchor:Tensor, # Index of the anchor token [B]
+        mask:Tensor=None, # 1 for tokens to pool [B, K]; all when None
+    )->Tensor: # [B, d]
+        "Weigh the tokens, sum them, project the sum"
+        q = self.score.weight[0] * e
+        t = (x @ (q @ lin.weight).unsqueeze(-1)).squeeze(-1) + (q @ lin.bias).unsqueeze(-1) + self.score.bias        # [B, K]
         t = (t if mask is None else t*mask).relu()
-        beta = 1. if self.v is None else (self.v/.1).sigmoid()
         t = t / (t.sum(-1, keepdim=True) + self.eps)
-        return (t.unsqueeze(-2) @ z).squeeze(-2) + beta*z[torch.arange(len(z), device=z.device), anchor]
+        beta = 1. if self.v is None else (self.v/.1).sigmoid()
+        total = (t.unsqueeze(-2) @ x).squeeze(-2) + beta*x[torch.arange(len(x), device=x.device), anchor]
+        return F.linear(total, lin.weight) + (t.sum(-1, keepdim=True) + beta)*lin.bias
 
-# %% ../nbs/01_consolidation.ipynb #9d582606
+# %% ../nbs/01_consolidation.ipynb #57de7ba3
 class PooledConsolidation(Consolidation):
     "Consolidation of taps pooled over tokens, guided by a final embedding of width `D`"
     def __init__(self,
@@ -342,6 +351,7 @@ class PooledConsolidation(Consolidation):
         anchor_gate:bool=True, # See `TokenPool`
         **kwargs # Passed on to `Consolidation`
     ):
+        if kwargs.setdefault('down', 'relu')!='relu': raise ValueError(f"down={kwargs['down']!r}, but pooling comes before the projection here, which must be linear in the tokens: use down='relu'.")
         super().__init__([*dims, D], d, D, **kwargs)
         self.pools = nn.ModuleList(TokenPool(d, anchor_gate, self.eps) for _ in dims)
 
@@ -365,7 +375,7 @@ class PooledConsolidation(Consolidation):
 
     def piece(self, last, anchor, mask, *taps):
         e = self.downs[-1](last)
-        ps = [p(down(t.to(e.dtype)), e, anchor, mask) for p,down,t in zip(self.pools, self.downs, taps)]
+        ps = [p(t.to(e.dtype).relu(), down.lin, e, anchor, mask) for p,down,t in zip(self.pools, self.downs, taps)]
         return self.up(self.mlp(self.merge(ps, e)) + e)
 
 # %% ../nbs/01_consolidation.ipynb #39f4de64

@@ -226,7 +226,7 @@ def ifnone_first(args, kwargs):
     x = first_tensor(args)
     return first_tensor(kwargs) if x is None else x
 
-# %% ../nbs/02_late.ipynb #2d78c74c
+# %% ../nbs/02_late.ipynb #32e38801
 @patch
 def tap(self:Route, module, args, output):
     "Keep the block's output; after the last early block, merge the taps and re-enter"
@@ -237,16 +237,17 @@ def tap(self:Route, module, args, output):
 @patch
 def keep(self:Route, i, x):
     "Keep `x` as tap `i`, if it is one; larger maps shrink to its size where that is what the side would do later"
-    if x.dim()==4 and getattr(self.side, 'takes_shrunk', False) and self.chunk is not None:
-        for j,t in self.taps.items():
-            t = t if isinstance(t, tuple) else (t,)
-            if t[0].dim()==4 and t[0].shape[2:]!=x.shape[2:] and divides(t[0], x.shape[2:]): self.taps[j] = shrink(self.taps[j], x.shape[2:])
-    if i in self.at: self.taps[i] = x.detach().to(self.tap_dtype or x.dtype)
+    half = lambda t: t.to(self.tap_dtype or t.dtype)
+    maps = x.dim()==4 and getattr(self.side, 'takes_shrunk', False) and self.chunk is not None
+    for j,t in self.taps.items() if maps else ():
+        first = t[0] if isinstance(t, tuple) else t
+        if first.dim()==4 and first.shape[2:]!=x.shape[2:] and divides(first, x.shape[2:]): self.taps[j] = tuple(map(half, shrink(t, x.shape[2:])))
+    if i in self.at: self.taps[i] = x.detach() if maps else half(x.detach())    # a map is still read by the next block: no copy beside it
 
 @patch
 def merge(self:Route, x):
     "The side module's result on the taps kept so far"
-    taps = [self.taps[j] for j in self.at]
+    taps = [t if isinstance(t, tuple) else t.to(self.tap_dtype or t.dtype) for t in (self.taps[j] for j in self.at)]
     self.taps = {}
     return self.side(taps, x, mask=self.mask) if getattr(self.side, 'takes_mask', False) else self.side(taps, x)
 
@@ -493,13 +494,14 @@ def choose_taps(
     if (wrong := [t for t in taps if not 0<=t<=n]) or len(set(taps))<len(taps): raise ValueError(f'taps={list(taps)}, but taps must be different numbers from 0 to {n} ({len(blocks)} blocks, {late} of them late).')
     return sorted(taps)
 
-# %% ../nbs/02_late.ipynb #13cc31ea
+# %% ../nbs/02_late.ipynb #cffa9715
 def make_side(
     dims, # Widths of the taps
     D:int, # Width at the re-entry point
     cfg:SherlConfig, # Settings
 )->nn.Module: # Side module
     "The side module of one route, SHERL's"
+    if cfg.d is None and cfg.r<1: raise ValueError(f'r={cfg.r}, but must be at least 1: the side width is the backbone\'s width over r.')
     d = cfg.d or D//cfg.r
     if d<1: raise ValueError(f'r={cfg.r} makes the side width {D}//{cfg.r} = {d}: choose r between 1 and {D}.')
     if cfg.preset:
@@ -586,7 +588,7 @@ def set_recompute(
         if isinstance(m, Route): m.detach(); m.recompute,m.chunk = recompute, chunk; m.attach()
     return model
 
-# %% ../nbs/02_late.ipynb #0c3d95d4
+# %% ../nbs/02_late.ipynb #78554bfd
 def plot_routes(
     model:nn.Module, # Grafted model
     ax=None, # Where to draw; a new figure when None
