@@ -8,7 +8,7 @@ Docs: https://sherl-nb.github.io/sherl_nb/consolidation.html.md"""
 __all__ = ['downs', 'ups', 'presets', 'layer_weights', 'bounded', 'consolidate', 'scores', 'BoundedNorm', 'NormDown', 'GatedDown',
            'ReluDown', 'ConvDown', 'tokens', 'as_map', 'pooled', 'shrink', 'divides', 'Up', 'ConvUp', 'NormUp',
            'NormDropUp', 'Gate', 'frozen_stats', 'is_batch_norm', 'again', 'check_taps', 'check_mask', 'init_side',
-           'mlp', 'pick', 'Consolidation', 'start_at_zero', 'TokenPool', 'PooledConsolidation', 'preset']
+           'mlp', 'pick', 'Consolidation', 'start_at_zero', 'TokenPool', 'pick_rows', 'PooledConsolidation', 'preset']
 
 # %% ../nbs/01_consolidation.ipynb #79f0a9be
 import torch, torch.nn.functional as F
@@ -313,7 +313,7 @@ def merge(self:Consolidation,
     "Weighted sum of the shallow features"
     return consolidate(torch.stack(shallow, -2), e, self.score.weight, self.score.bias, self.eps, self.safe).to(e.dtype)
 
-# %% ../nbs/01_consolidation.ipynb #cab77a98
+# %% ../nbs/01_consolidation.ipynb #935d6f5c
 class TokenPool(nn.Module):
     "Pool a tap over its tokens, guided by the final embedding"
     def __init__(self,
@@ -325,23 +325,26 @@ class TokenPool(nn.Module):
         self.score,self.eps = nn.Linear(d, 1), eps
         self.v = nn.Parameter(torch.ones(1)) if anchor_gate else None
 
-    def forward(self,
-        x:Tensor, # A tap's tokens [B, K, D]
-        lin:nn.Linear, # z = lin(x) is what is pooled
-        e:Tensor, # Guide [B, d]
-        anchor:Tensor, # Index of the anchor token [B]
-        mask:Tensor=None, # 1 for tokens to pool [B, K]; all when None
-    )->Tensor: # [B, d]
-        "Weigh the tokens, sum them, project the sum"
-        q = self.score.weight[0] * e
-        t = (x @ (q @ lin.weight).unsqueeze(-1)).squeeze(-1) + (q @ lin.bias).unsqueeze(-1) + self.score.bias        # [B, K]
-        t = (t if mask is None else t*mask).relu()
-        t = t / (t.sum(-1, keepdim=True) + self.eps)
-        beta = 1. if self.v is None else (self.v/.1).sigmoid()
-        total = (t.unsqueeze(-2) @ x).squeeze(-2) + beta*x[torch.arange(len(x), device=x.device), anchor]
-        return F.linear(total, lin.weight) + (t.sum(-1, keepdim=True) + beta)*lin.bias
+    def forward(self, z, e, anchor, mask):
+        "As the formula says: z [B, K, d] are the projected tokens"
+        t = self.weights(self.score(z * e.unsqueeze(-2)).squeeze(-1), mask)
+        return (t.unsqueeze(-2) @ z).squeeze(-2) + self.beta()*pick_rows(z, anchor)
 
-# %% ../nbs/01_consolidation.ipynb #57de7ba3
+    def before(self, x, lin, e, anchor, mask):
+        "The same for z = lin(x), with the sums taken before the projection"
+        q = self.score.weight[0] * e
+        t = self.weights((x @ (q @ lin.weight).unsqueeze(-1)).squeeze(-1) + (q @ lin.bias).unsqueeze(-1) + self.score.bias, mask)
+        total = (t.unsqueeze(-2) @ x).squeeze(-2) + self.beta()*pick_rows(x, anchor)
+        return F.linear(total, lin.weight) + (t.sum(-1, keepdim=True) + self.beta())*lin.bias
+
+    def weights(self, t, mask):
+        t = (t if mask is None else t*mask).relu()
+        return t / (t.sum(-1, keepdim=True) + self.eps)
+    def beta(self): return 1. if self.v is None else (self.v/.1).sigmoid()
+
+def pick_rows(x, i): return x[torch.arange(len(x), device=x.device), i]
+
+# %% ../nbs/01_consolidation.ipynb #884265cf
 class PooledConsolidation(Consolidation):
     "Consolidation of taps pooled over tokens, guided by a final embedding of width `D`"
     def __init__(self,
@@ -351,7 +354,7 @@ class PooledConsolidation(Consolidation):
         anchor_gate:bool=True, # See `TokenPool`
         **kwargs # Passed on to `Consolidation`
     ):
-        if kwargs.setdefault('down', 'relu')!='relu': raise ValueError(f"down={kwargs['down']!r}, but pooling comes before the projection here, which must be linear in the tokens: use down='relu'.")
+        kwargs.setdefault('down', 'relu')
         super().__init__([*dims, D], d, D, **kwargs)
         self.pools = nn.ModuleList(TokenPool(d, anchor_gate, self.eps) for _ in dims)
 
@@ -375,7 +378,9 @@ class PooledConsolidation(Consolidation):
 
     def piece(self, last, anchor, mask, *taps):
         e = self.downs[-1](last)
-        ps = [p(t.to(e.dtype).relu(), down.lin, e, anchor, mask) for p,down,t in zip(self.pools, self.downs, taps)]
+        first = self.safe and isinstance(self.downs[0], ReluDown)             # a projection that is linear in the (rectified) tokens
+        ps = [p.before(t.to(e.dtype).relu(), down.lin, e, anchor, mask) if first else p(down(t.to(e.dtype)), e, anchor, mask)
+              for p,down,t in zip(self.pools, self.downs, taps)]
         return self.up(self.mlp(self.merge(ps, e)) + e)
 
 # %% ../nbs/01_consolidation.ipynb #39f4de64

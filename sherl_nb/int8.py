@@ -22,7 +22,8 @@ def frozen_linears(
     skip,owners = {id(m) for m in held}, {}
     for m in model.modules():
         for p in m.parameters(recurse=False): owners.setdefault(id(p), []).append(m)
-    return {n: m for n,m in model.named_modules() if isinstance(m, nn.Linear) and id(m) not in skip
+    used_raw = nn.modules.linear.NonDynamicallyQuantizableLinear              # nn.MultiheadAttention reads this one's weight itself
+    return {n: m for n,m in model.named_modules() if isinstance(m, nn.Linear) and not isinstance(m, used_raw) and id(m) not in skip
             and not any(p.requires_grad for p in m.parameters()) and len(owners[id(m.weight)])==1}
 
 def quantize_frozen(

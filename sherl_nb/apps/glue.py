@@ -7,8 +7,8 @@ Docs: https://sherl-nb.github.io/sherl_nb/apps/glue.html.md"""
 # %% auto #0
 __all__ = ['pair', 'binary', 'entail', 'tasks', 'readers', 'measures', 'Task', 'to_source', 'to_target', 'find_rows',
            'read_jsonl', 'read_tsv', 'read_label', 'clean', 'clean_row', 'read_rows', 'from_hub', 'cut', 'glue',
-           'check', 'encode', 'collate', 'accuracy', 'as_bits', 'confusion', 'f1', 'mcc', 'ratio', 'to_score',
-           'mean_ranks', 'correlation', 'pearson', 'spearman', 'score', 'legal']
+           'long_rows', 'check', 'encode', 'collate', 'accuracy', 'as_bits', 'confusion', 'f1', 'mcc', 'ratio',
+           'to_score', 'mean_ranks', 'correlation', 'pearson', 'spearman', 'score', 'legal']
 
 # %% ../../nbs/apps/14a_glue.ipynb #331383bf
 import json, torch, numpy as np, warnings
@@ -80,10 +80,10 @@ def find_rows(
         if found := sorted(root.glob(pattern)): return found
     raise ValueError(f'{root} holds no {split!r} rows of {task!r}: looked for a folder written by save_to_disk, and for {", ".join(looked)}.')
 
-# %% ../../nbs/apps/14a_glue.ipynb #aed91c20
+# %% ../../nbs/apps/14a_glue.ipynb #002dce1e
 def read_jsonl(path):
     rows = []
-    for i,line in enumerate(path.read_text(encoding='utf-8-sig').splitlines(), 1):
+    for i,line in enumerate(path.read_text(encoding='utf-8-sig').split('\n'), 1):          # not splitlines: a string may hold a line separator
         try: rows += [json.loads(line)] if line.strip() else []
         except json.JSONDecodeError as e: raise ValueError(f'{path}, line {i}, is not JSON ({e}): expected one object a line.') from None
     return Dataset.from_list(rows)
@@ -179,7 +179,7 @@ def cut(
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
     return order[:n_valid] if split=='validation' else order[n_valid:]
 
-# %% ../../nbs/apps/14a_glue.ipynb #c3941de4
+# %% ../../nbs/apps/14a_glue.ipynb #474c5f53
 def glue(
     task:str, # One of `tasks`
     split:str='train', # 'train', 'validation' or 'test'
@@ -191,7 +191,7 @@ def glue(
 )->Dataset: # Columns source, target
     "A task as text, in the official splits"
     how = pick(tasks, task, 'task').split
-    if split not in ('train','validation','test'): raise ValueError(f"split is {split!r}, but must be 'train', 'validation' or 'test'.")
+    if (split := 'validation' if split=='val' else split) not in ('train','validation','test'): raise ValueError(f"split is {split!r}, but must be 'train', 'validation' (or 'val') or 'test'.")
     read = lambda s: read_rows(task, s, root, skip_bad)
     if how=='matched': rows = read(dict(train='train', validation='validation_mismatched', test='validation_matched')[split])
     elif how=='halve': rows = read('train' if split=='train' else 'validation')
@@ -201,19 +201,35 @@ def glue(
     text = [(to_source(r, task, colon), to_target(r['label'], task)) for r in rows]
     return Dataset.from_dict(dict(zip(('source','target'), map(list, zip(*text)))))
 
-# %% ../../nbs/apps/14a_glue.ipynb #67f70723
-def check(
-    data, # Columns source, target
-    tokenizer=None, # To count tokens; None: do not
+# %% ../../nbs/apps/14a_glue.ipynb #dfff219f
+def long_rows(
+    data, # Columns source, target; or encoded rows
+    tokenizer=None, # To count tokens where they are not encoded yet
     max_source:int=128, # Tokens the encoder is given
-)->list: # Row numbers of the prompts that are too long
-    "Find rows that cannot be trained on as they are"
+)->list: # Row numbers
+    "Rows whose prompt is longer than the encoder is given"
+    if 'input_ids' in data.column_names: ids = data['input_ids']
+    elif tokenizer: ids = tokenizer(list(data['source'])).input_ids
+    else: return []
+    return [i for i,o in enumerate(ids) if len(o)>max_source]
+
+def check(
+    data, # Columns source, target; or encoded rows
+    tokenizer=None, # To count tokens where they are not encoded yet; None: do not
+    max_source:int=128, # Tokens the encoder is given
+    too_long:str='error', # What a longer prompt is: an 'error', or to be 'cut'
+)->dict: # Counts: rows, cut
+    "Refuse rows that cannot be trained on as they are"
+    if too_long not in ('error','cut'): raise ValueError(f"too_long is {too_long!r}, but must be 'error' or 'cut'.")
     if gone := [c for c in ('source','target') if c not in data.column_names]: raise ValueError(f'The data has no column {gone[0]!r}, only {data.column_names}: make it with glue(task, split).')
+    if not len(data): raise ValueError('The data holds no rows.')
     for c in 'source','target':
         if (bad := [i for i,s in enumerate(data[c]) if not isinstance(s, str) or not s.strip()]): raise ValueError(f'Row {bad[0]} has an empty {c} ({len(bad)} such rows): every row needs a prompt and a label.')
-    return [i for i,o in enumerate(tokenizer(list(data['source'])).input_ids) if len(o)>max_source] if tokenizer and len(data) else []
+    long = long_rows(data, tokenizer, max_source)
+    if long and too_long=='error': raise ValueError(f"{len(long)} of {len(data)} prompts are longer than {max_source} tokens, the first in row {long[0]}: raise max_source, or cut them as the official code does with too_long='cut'.")
+    return dict(rows=len(data), cut=len(long))
 
-# %% ../../nbs/apps/14a_glue.ipynb #3b83ff6a
+# %% ../../nbs/apps/14a_glue.ipynb #6edaac54
 def encode(
     data, # Columns source, target
     tokenizer, # The model's
@@ -222,14 +238,11 @@ def encode(
     too_long:str='error', # What to do with a longer prompt: 'error', or 'cut' as the official code does
 )->Dataset: # Columns input_ids, attention_mask, labels; source and target kept
     "Tokenise prompts and targets"
-    if too_long not in ('error','cut'): raise ValueError(f"too_long is {too_long!r}, but must be 'error' or 'cut'.")
-    if long := check(data, tokenizer, max_source):
-        say = f'{len(long)} of {len(data)} prompts are longer than {max_source} tokens, the first in row {long[0]}'
-        if too_long=='error': raise ValueError(f"{say}: raise max_source, or cut them as the official code does with too_long='cut'.")
-        warnings.warn(f'{say}: cut.')
+    n = check(data, tokenizer, max_source, too_long)
+    if n['cut']: warnings.warn(f'Cut {n["cut"]} of {n["rows"]} prompts to {max_source} tokens.')
     x = tokenizer(list(data['source']), max_length=max_source, truncation=True)
     y = tokenizer(text_target=list(data['target'])).input_ids
-    if (n := max(map(len, y)))>max_target: raise ValueError(f'A target has {n} tokens, but max_target is {max_target}: raise it.')
+    if (most := max(map(len, y)))>max_target: raise ValueError(f'A target has {most} tokens, but max_target is {max_target}: raise it.')
     return Dataset.from_dict(dict(input_ids=x['input_ids'], attention_mask=x['attention_mask'], labels=y, source=data['source'], target=data['target']))
 
 # %% ../../nbs/apps/14a_glue.ipynb #96d96bd0

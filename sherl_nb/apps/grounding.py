@@ -6,14 +6,15 @@ Docs: https://sherl-nb.github.io/sherl_nb/apps/grounding.html.md"""
 
 # %% auto #0
 __all__ = ['methods', 'colours', 'picture_sizes', 'splits', 'last_layers', 'full', 'last', 'bitfit', 'text_layers', 'lora',
-           'lora_last', 'lora_ckpt', 'config', 'build', 'sample_files', 'Row', 'read_rows', 'numbers', 'box_problem',
-           'span_problem', 'row_problem', 'PictureSizes', 'resized', 'v2', 'as_boxes', 'resize', 'draw', 'crop',
-           'Pictures', 'Refs', 'clipped', 'load_picture', 'check', 'tiny_tokenizer', 'get_tokenizer', 'data', 'collate',
-           'loss', 'memory_loss', 'memory_batch', 'Ema', 'put', 'recipe', 'param_groups', 'predictions', 'best_first',
-           'metrics', 'evaluate', 'corners', 'GroundingTrainer', 'KeepEma', 'fit']
+           'lora_last', 'lora_ckpt', 'config', 'build', 'sample_files', 'Row', 'read_rows', 'known_id', 'numbers',
+           'box_problem', 'span_problem', 'row_problem', 'PictureSizes', 'resized', 'v2', 'as_boxes', 'resize', 'draw',
+           'crop', 'Pictures', 'Refs', 'whole', 'clipped', 'load_picture', 'check', 'tiny_tokenizer', 'get_tokenizer',
+           'data', 'collate', 'pad_words', 'loss', 'memory_loss', 'memory_batch', 'Ema', 'put', 'recipe',
+           'param_groups', 'predictions', 'best_first', 'metrics', 'check_boxes', 'Gallery', 'shared', 'plain',
+           'evaluate', 'corners', 'GroundingTrainer', 'KeepEma', 'fit']
 
-# %% ../../nbs/apps/13_grounding.ipynb #8161ff9f
-import copy, json, math, random, torch
+# %% ../../nbs/apps/13_grounding.ipynb #4fd898da
+import copy, json, math, os, random, tempfile, torch
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,9 +24,10 @@ from fastcore.basics import patch
 from ..consolidation import pick
 from ..models.matching import cxcywh, grounding_losses, overlaps, token_map, weighted, xyxy
 from ..models.mdetr import Mdetr, MdetrConfig, add_sherl, from_official, head_modules, only_heads, tiny_config
+from ..models.mdetr_rivals import lst, unipt
 from ..training import AdapterTrainer, Recipe, last_checkpoint, training_args, step_schedule
 
-# %% ../../nbs/apps/13_grounding.ipynb #3b3cbdb1
+# %% ../../nbs/apps/13_grounding.ipynb #547e10df
 def last_layers(model, late): return [*model.transformer.encoder.layers[-late:], *model.transformer.decoder.layers[-late:]]
 
 def full(model):
@@ -46,7 +48,7 @@ def bitfit(model):
         if n.endswith('bias') and 'pooler' not in n: p.requires_grad_(True)
     return model
 
-# %% ../../nbs/apps/13_grounding.ipynb #e0ec974e
+# %% ../../nbs/apps/13_grounding.ipynb #73a87421
 def text_layers(model): return list(model.transformer.text_encoder.encoder.layer)
 
 def lora(model, r=8, alpha=None, dropout=0., blocks=None):
@@ -73,9 +75,9 @@ def lora_ckpt(model, **kw):
         m.forward = partial(checkpoint, m.forward, use_reentrant=False)
     return lora(model, **kw)
 
-# %% ../../nbs/apps/13_grounding.ipynb #0d1d4698
-methods = dict(sherl=add_sherl, sherl_default=partial(add_sherl, mode='default'), full=full, probe=only_heads, last=last, bitfit=bitfit,
-    lora=lora, lora_ckpt=lora_ckpt, lora_last=lora_last)
+# %% ../../nbs/apps/13_grounding.ipynb #9038433c
+methods = dict(sherl=add_sherl, sherl_official=partial(add_sherl, recompute=False), sherl_default=partial(add_sherl, mode='default'),
+    full=full, probe=only_heads, last=last, bitfit=bitfit, lora=lora, lora_ckpt=lora_ckpt, lora_last=lora_last, lst=lst, unipt=unipt)
 
 def config(scale):
     if scale=='paper': return MdetrConfig()
@@ -88,6 +90,7 @@ def build(
     scale:str='paper', # 'paper', or 'tiny' for tests
     method:str='sherl', # One of `methods`
     weights=None, # pretrained_resnet101_checkpoint.pth, or the dictionary in it; random weights when None
+    at_once:int=1, # Pictures that go through the frozen ResNet together; None: all of a batch (official, and always where it trains)
     **kw # Settings of the method, e.g. `mode='default'` or `factor=4` of `add_sherl`, `r` of LoRA
 )->Mdetr: # Ready to train
     "MDETR, set up for training by one of the methods"
@@ -95,9 +98,10 @@ def build(
     model = Mdetr(config(scale))
     if scale=='tiny': nn.init.normal_(model.query_embed.weight, std=10.)          # through random layers, queries that differ little come out alike
     if weights is not None: from_official(weights, model)
+    model.at_once = None if method in ('full','bitfit','sherl_official') else at_once
     return fn(model, **kw)
 
-# %% ../../nbs/apps/13_grounding.ipynb #4981af5f
+# %% ../../nbs/apps/13_grounding.ipynb #d21f6e2b
 colours = dict(red=(220,40,40), green=(40,170,60), blue=(50,80,220), yellow=(235,205,40), white=(245,245,245), black=(20,20,20))
 
 def sample_files(
@@ -127,7 +131,7 @@ def sample_files(
     path.write_text(json.dumps(dict(info=[], licenses=[], images=images, annotations=annotations, categories=[dict(id=1, name='object')])))
     return path
 
-# %% ../../nbs/apps/13_grounding.ipynb #7736c19e
+# %% ../../nbs/apps/13_grounding.ipynb #6976c0c1
 @dataclass
 class Row:
     "One expression"
@@ -146,17 +150,23 @@ def read_rows(
     if not (file := Path(file)).is_file(): raise ValueError(f'There is no annotation file {file}: it comes with MDETR\'s fine-tuning annotations; the folder has {", ".join(sorted(o.name for o in file.parent.glob("finetune_*.json"))) or "no finetune_*.json"}.')
     try: d = json.loads(file.read_text(encoding='utf-8'))
     except (UnicodeDecodeError, json.JSONDecodeError) as e: raise ValueError(f'{file} is not JSON: {e}. Fetch it again.') from None
-    if not isinstance(d, dict) or not {'images','annotations'} <= d.keys(): raise ValueError(f"{file} must hold an object with 'images' and 'annotations', as MDETR's finetune_*.json do.")
-    anns,rows,ids = {}, [], set()
-    for a in d['annotations']: anns.setdefault(a.get('image_id'), []).append(a)
+    lists = [d.get(k) if isinstance(d, dict) else None for k in ('images','annotations')]
+    if not all(isinstance(l, list) and all(isinstance(o, dict) for o in l) for l in lists): raise ValueError(f"{file} must hold an object with 'images' and 'annotations', each a list of objects, as MDETR's finetune_*.json do.")
+    anns,rows = {}, []
+    for i,a in enumerate(d['annotations']): anns.setdefault(known_id(a.get('image_id'), f'{file}, annotations[{i}]: image_id'), []).append(a)
     for i,o in enumerate(d['images']):
         if gone := [k for k in ('id','file_name','caption','height','width') if k not in o]: raise ValueError(f"{file}, images[{i}] lacks {', '.join(map(repr, gone))}: it is not one of MDETR's finetune_*.json.")
-        rows.append(Row(f'{file}, images[{i}] (id {o["id"]})', Path(pictures)/o['file_name'], (o['width'],o['height']), o['caption'], anns.pop(o['id'], []), o['id']))
+        key = known_id(o['id'], f'{file}, images[{i}]: id')
+        rows.append(Row(f'{file}, images[{i}] (id {key})', Path(pictures)/str(o['file_name']), (o['width'],o['height']), o['caption'], anns.pop(key, []), key))
     if anns: raise ValueError(f'{file}: annotations for the image id {next(iter(anns))!r}, which is given to no image, or to one annotation list twice: ids must be there and unique.')
     if not rows: raise ValueError(f'{file} has no images.')
     return rows
 
-# %% ../../nbs/apps/13_grounding.ipynb #1de8831d
+def known_id(x, where):
+    if not isinstance(x, (int,str)): raise ValueError(f'{where} is {x!r}, but must be a number or a name: fetch the file again.')
+    return x
+
+# %% ../../nbs/apps/13_grounding.ipynb #6620b867
 def numbers(xs, n): return isinstance(xs, (list,tuple)) and len(xs)==n and all(isinstance(x, (int,float)) and math.isfinite(x) for x in xs)
 
 def box_problem(box, size, slack=1.):
@@ -170,9 +180,9 @@ def span_problem(spans, caption):
     "What is wrong with `tokens_positive`, if anything"
     if not isinstance(spans, (list,tuple)) or not spans: return 'tokens_positive names no characters; give at least one [begin, end]'
     for s in spans:
-        if not numbers(s, 2) or not 0<=s[0]<s[1]<=len(caption): return f'tokens_positive {s} is out of range: it must be [begin, end) with 0 <= begin < end <= {len(caption)}, the length of the caption {caption!r}'
+        if not numbers(s, 2) or any(o!=int(o) for o in s) or not 0<=s[0]<s[1]<=len(caption): return f'tokens_positive {s} is out of range: it must be [begin, end), whole numbers with 0 <= begin < end <= {len(caption)}, the length of the caption {caption!r}'
 
-# %% ../../nbs/apps/13_grounding.ipynb #0918b25c
+# %% ../../nbs/apps/13_grounding.ipynb #0ce3dcce
 def row_problem(
     row:Row, # One expression
 )->str: # None if all is well
@@ -185,7 +195,7 @@ def row_problem(
     if a.get('iscrowd'): return 'its annotation is a crowd region (iscrowd=1), which the official code leaves out; leave the row out'
     return box_problem(a.get('bbox'), row.size) or span_problem(a.get('tokens_positive'), row.caption)
 
-# %% ../../nbs/apps/13_grounding.ipynb #a19c7b66
+# %% ../../nbs/apps/13_grounding.ipynb #c274069c
 @dataclass
 class PictureSizes:
     "Sizes in pixels"
@@ -209,7 +219,7 @@ def resized(
     if lo==short: return tuple(size)
     return (short,other) if size[0]<size[1] else (other,short)
 
-# %% ../../nbs/apps/13_grounding.ipynb #ebb10d5c
+# %% ../../nbs/apps/13_grounding.ipynb #0ee1b5a3
 def v2():
     try:
         from torchvision.transforms.v2 import functional as TF
@@ -235,7 +245,7 @@ def crop(im, boxes, least, most):
         if (got[:,2:]>got[:,:2]).all(): return v2()[0].crop(im, y, x, h, w), got
     return im, boxes
 
-# %% ../../nbs/apps/13_grounding.ipynb #26a8504f
+# %% ../../nbs/apps/13_grounding.ipynb #fa43d50a
 class Pictures:
     "Resize and crop a picture with its boxes, scale to the network's input"
     def __init__(self,
@@ -255,7 +265,7 @@ class Pictures:
         x = TF.normalize(TF.to_dtype(TF.to_image(im), torch.float32, scale=True), [.485,.456,.406], [.229,.224,.225])
         return x, cxcywh(boxes.as_subclass(Tensor)) / torch.tensor([im.width,im.height]*2)
 
-# %% ../../nbs/apps/13_grounding.ipynb #073690fb
+# %% ../../nbs/apps/13_grounding.ipynb #037c2f07
 class Refs(torch.utils.data.Dataset):
     "Referring expressions in the official layout"
     def __init__(self,
@@ -275,11 +285,12 @@ class Refs(torch.utils.data.Dataset):
     def __getitem__(self, i):
         if problem := self.problem(i): raise ValueError(f'{self.rows[i].where}: {problem}.')
         r,a = self.rows[i], self.rows[i].anns[0]
-        box = clipped(a['bbox'], r.size)
-        x,rel = self.transform(load_picture(r), box)
+        x,rel = self.transform(load_picture(r), clipped(a['bbox'], r.size))
         enc = self.tokenizer(r.caption)
         return dict(pixel_values=x, input_ids=torch.tensor(enc['input_ids']), target=dict(boxes=rel, image_id=r.id,
-            positive_map=token_map(enc, [a['tokens_positive']], self.positions), size=torch.tensor(r.size), box=torch.tensor([a['bbox']]).float()))
+            positive_map=token_map(enc, [whole(a['tokens_positive'])], self.positions), size=torch.tensor(r.size), box=torch.tensor([a['bbox']]).float()))
+
+def whole(spans): return [[int(o) for o in s] for s in spans]                # JSON may write 4 as 4.0
 
 def clipped(
     bbox, # Left, top, width, height
@@ -289,14 +300,20 @@ def clipped(
     x,y,w,h = bbox; W,H = size
     return torch.tensor([[x, y, x+w, y+h]]).float().clamp(min=0).minimum(torch.tensor([W,H,W,H]))
 
-# %% ../../nbs/apps/13_grounding.ipynb #d80d6b53
+# %% ../../nbs/apps/13_grounding.ipynb #6045dca9
 def load_picture(row):
     "Open a row's picture"
     from PIL import Image
     try: im = Image.open(row.picture).convert('RGB')
-    except OSError as e: raise ValueError(f'{row.where}: the picture {row.picture} cannot be read ({e}). Fetch it again, or leave the row out.') from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as e: raise ValueError(f'{row.where}: the picture {row.picture} cannot be read ({e}). Fetch it again, or leave the row out.') from None
     if im.size!=tuple(row.size): raise ValueError(f'{row.where}: the picture {row.picture} has {im.size[0]} x {im.size[1]} pixels, but the annotations say {row.size[0]} x {row.size[1]}. Use the COCO train2014 original.')
     return im
+
+@patch
+def tokens(self:Refs, i)->Tensor:
+    "Token ids of a row's caption"
+    if problem := self.problem(i): raise ValueError(f'{self.rows[i].where}: {problem}.')
+    return torch.tensor(self.tokenizer(self.rows[i].caption)['input_ids'])
 
 @patch
 def problem(self:Refs,
@@ -307,38 +324,40 @@ def problem(self:Refs,
     if bad := row_problem(r): return bad
     enc = self.tokenizer(r.caption)
     if len(enc['input_ids'])>self.positions-1: return f'the caption has {len(enc["input_ids"])} tokens, but the soft tokens end at {self.positions-1}; shorten it'
-    if not token_map(enc, [r.anns[0]['tokens_positive']], self.positions).any(): return f"tokens_positive {r.anns[0]['tokens_positive']} falls on no token of the caption {r.caption!r}"
+    if not token_map(enc, [whole(r.anns[0]['tokens_positive'])], self.positions).any(): return f"tokens_positive {r.anns[0]['tokens_positive']} falls on no token of the caption {r.caption!r}"
+
+@patch
+def fault(self:Refs, i, pictures=True):
+    "The whole sentence: where, and what is wrong with the annotations, the tokens or the picture; None if all is well"
+    if bad := self.problem(i): return f'{self.rows[i].where}: {bad}.'
+    try: load_picture(self.rows[i]) if pictures else None
+    except ValueError as e: return str(e)
 
 @patch
 def leave_out(self:Refs, file):
     "Keep the good rows, and remember and report the others"
-    bad = {i: p for i in range(len(self)) if (p := self.problem(i))}
-    self.skipped = [f'{self.rows[i].where}: {p}' for i,p in bad.items()]
+    bad = {i: p for i in range(len(self)) if (p := self.fault(i))}
+    self.skipped = list(bad.values())
     self.rows = [r for i,r in enumerate(self.rows) if i not in bad]
-    if not self.rows: raise ValueError(f'{file}: every row is bad. The first: {self.skipped[0]}.')
+    if not self.rows: raise ValueError(f'{file}: every row is bad. The first: {self.skipped[0]}')
     if bad:
         import warnings
-        warnings.warn(f'{file}: left out {len(bad)} of {len(bad)+len(self.rows)} rows. The first: {self.skipped[0]}. All are in `.skipped`.')
+        warnings.warn(f'{file}: left out {len(bad)} of {len(bad)+len(self.rows)} rows. The first: {self.skipped[0]} All are in `.skipped`.')
 
-# %% ../../nbs/apps/13_grounding.ipynb #0b73412b
+# %% ../../nbs/apps/13_grounding.ipynb #3408e2f1
 def check(
     data:Refs, # From `data`
     pictures:bool=True, # Open every picture, too
     show:int=5, # Number of bad rows to name
 )->int: # Number of rows, all good
     "Find bad rows before training"
-    bad = []
-    for i,r in enumerate(data.rows):
-        p = data.problem(i)
-        if p: bad.append(f'{r.where}: {p}')
-        elif pictures:
-            try: load_picture(r)
-            except ValueError as e: bad.append(str(e))
-    more = f' … and {len(bad)-show} more' if len(bad)>show else ''
-    if bad: raise ValueError(f'{len(bad)} of {len(data)} rows are bad: ' + '; '.join(bad[:show]) + more + '. Correct them, or build the data with skip_bad=True.')
+    if not len(data): raise ValueError('The data set is empty.')
+    bad = [p for i in range(len(data)) if (p := data.fault(i, pictures))]
+    more = f' … and {len(bad)-show} more.' if len(bad)>show else ''
+    if bad: raise ValueError(f'{len(bad)} of {len(data)} rows are bad. ' + ' '.join(bad[:show]) + more + ' Correct them, or build the data with skip_bad=True.')
     return len(data)
 
-# %% ../../nbs/apps/13_grounding.ipynb #c2d32aae
+# %% ../../nbs/apps/13_grounding.ipynb #d0de5932
 def tiny_tokenizer():
     "A byte-level BPE like RoBERTa's, trained on a few words"
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -356,7 +375,7 @@ def get_tokenizer(scale):
     try: return AutoTokenizer.from_pretrained('FacebookAI/roberta-base')
     except OSError as e: raise ValueError(f'The tokeniser of roberta-base is not here and could not be fetched ({str(e).splitlines()[0]}). Pass one with tokenizer=...') from None
 
-# %% ../../nbs/apps/13_grounding.ipynb #1dc5db58
+# %% ../../nbs/apps/13_grounding.ipynb #3b616b6c
 splits = {'refcoco': ('train','val','testA','testB'), 'refcoco+': ('train','val','testA','testB'), 'refcocog': ('train','val','test')}
 
 def data(
@@ -375,7 +394,7 @@ def data(
     tf = Pictures(picture_sizes[scale], split=='train' if augment is None else augment)
     return Refs(Path(root)/f'finetune_{name}_{split}.json', pictures or Path(root)/'train2014', tokenizer or get_tokenizer(scale), tf, skip_bad)
 
-# %% ../../nbs/apps/13_grounding.ipynb #eac5401c
+# %% ../../nbs/apps/13_grounding.ipynb #94e94058
 def collate(
     items, # From `Refs`
     pad:int=1, # Padding token
@@ -384,11 +403,16 @@ def collate(
     xs,ids = [o['pixel_values'] for o in items], [o['input_ids'] for o in items]
     H,W = (max(x.shape[i] for x in xs) for i in (1,2))
     fit = lambda x, v=0.: nn.functional.pad(x, (0,W-x.shape[-1],0,H-x.shape[-2]), value=v)
-    seq = partial(nn.utils.rnn.pad_sequence, batch_first=True)
-    return dict(pixel_values=torch.stack([fit(x) for x in xs]), pixel_mask=torch.stack([fit(torch.ones_like(x[0])) for x in xs]).long(),
-        input_ids=seq(ids, padding_value=pad), attention_mask=seq([torch.ones_like(i) for i in ids]), targets=[o['target'] for o in items])
+    ids,words = pad_words(ids, pad)
+    return dict(pixel_values=torch.stack([fit(x) for x in xs]), pixel_mask=torch.stack([fit(torch.ones_like(x[0])) for x in xs]).bool(),
+        input_ids=ids, attention_mask=words, targets=[o['target'] for o in items])
 
-# %% ../../nbs/apps/13_grounding.ipynb #6c5b8354
+def pad_words(ids, pad=1):
+    "Token ids padded to the longest, and the mask of real ones"
+    seq = partial(nn.utils.rnn.pad_sequence, batch_first=True)
+    return seq(ids, padding_value=pad), seq([torch.ones_like(i) for i in ids])
+
+# %% ../../nbs/apps/13_grounding.ipynb #d581d394
 def loss(
     out:dict, # What the model returns
     targets, # B dicts with 'boxes' and 'positive_map'
@@ -397,7 +421,7 @@ def loss(
     "What training minimises"
     return weighted(grounding_losses(out, targets, indices))
 
-# %% ../../nbs/apps/13_grounding.ipynb #cb447769
+# %% ../../nbs/apps/13_grounding.ipynb #e4afba7c
 def memory_loss(
     model:Mdetr, # Ready to train, real or fake
     batch:dict, # 'pixel_values', 'pixel_mask', 'input_ids', 'attention_mask'
@@ -414,9 +438,9 @@ def memory_batch(
     words:int=12, # Tokens of the caption
 )->dict: # Shapes for `memory.estimate`
     "A batch by its shapes"
-    return dict(pixel_values=(batch_size,3,*size,torch.float32), pixel_mask=(batch_size,*size), input_ids=(batch_size,words), attention_mask=(batch_size,words))
+    return dict(pixel_values=(batch_size,3,*size,torch.float32), pixel_mask=(batch_size,*size,torch.bool), input_ids=(batch_size,words), attention_mask=(batch_size,words))
 
-# %% ../../nbs/apps/13_grounding.ipynb #ce320b3f
+# %% ../../nbs/apps/13_grounding.ipynb #9d65d7a4
 class Ema:
     "Moving average of the trainable weights"
     def __init__(self,
@@ -447,7 +471,7 @@ def put(model, weights):
     for n,p in model.named_parameters():
         if n in weights: p.copy_(weights[n])
 
-# %% ../../nbs/apps/13_grounding.ipynb #76b0793e
+# %% ../../nbs/apps/13_grounding.ipynb #003be0e3
 def recipe(
     scale:str='paper', # 'paper' or 'tiny'
 )->Recipe: # Settings of the official code
@@ -467,7 +491,7 @@ def param_groups(
     lr = {True: recipe.head_lr or recipe.lr, False: recipe.lr}
     return [dict(params=ps, lr=lr[h], weight_decay=recipe.weight_decay) for h,ps in groups.items() if ps]
 
-# %% ../../nbs/apps/13_grounding.ipynb #c767773d
+# %% ../../nbs/apps/13_grounding.ipynb #7ee0fd8b
 def predictions(
     out:dict, # What the model returns
     sizes, # Width and height of each original picture
@@ -482,7 +506,7 @@ def best_first(pred):
     pairs = sorted(zip(pred['scores'].tolist(), torch.as_tensor(pred['boxes']).tolist()), reverse=True)
     return torch.tensor([b for _,b in pairs]).reshape(-1,4)
 
-# %% ../../nbs/apps/13_grounding.ipynb #64e5c41f
+# %% ../../nbs/apps/13_grounding.ipynb #8bdf4ea8
 def metrics(
     preds, # From `predictions`, one dict a picture
     truth, # For each picture its box by its corners in pixels [1, 4]
@@ -494,35 +518,69 @@ def metrics(
     if not len(truth): raise ValueError('No pictures to measure.')
     hits = {f'P@{k}{kind}': 0 for kind in ('','_giou') for k in ks}
     for i,(p,t) in enumerate(zip(preds, truth)):
-        if not torch.as_tensor(p['scores']).isfinite().all(): raise ValueError(f'Picture {i} has scores that are not finite.')
         t = torch.as_tensor(t, dtype=torch.float32).reshape(-1,4)
+        check_boxes(i, p, t)
         for kind,o in zip(('','_giou'), overlaps(best_first(p), t.cpu())):
             for k in ks: hits[f'P@{k}{kind}'] += bool((o[:k]>=threshold).any())
     return {k: 100*v/len(truth) for k,v in hits.items()}
 
-# %% ../../nbs/apps/13_grounding.ipynb #20670b2c
+def check_boxes(i, pred, true):
+    "Refuse what cannot be measured"
+    scores,boxes = (torch.as_tensor(pred[k]) for k in ('scores','boxes'))
+    if not scores.isfinite().all() or not boxes.isfinite().all(): raise ValueError(f'Picture {i} has scores or boxes that are not finite: look at the weights and the picture, or evaluate in float32.')
+    if len(scores)!=len(boxes): raise ValueError(f'Picture {i} has {len(scores)} scores for {len(boxes)} boxes: give one for each.')
+    if len(true)!=1 or not (true[:,2:]>true[:,:2]).all(): raise ValueError(f'The true box of picture {i} is {true.tolist()}, but must be one box (left, top, right, bottom) with an area.')
+
+# %% ../../nbs/apps/13_grounding.ipynb #09b45f6e
+class Gallery(torch.utils.data.Dataset):
+    "The pictures of a data set, each once, and which rows are about it"
+    def __init__(self, data):
+        self.data,found = data, {}
+        for i,r in enumerate(data.rows): found.setdefault(r.picture, []).append(i)
+        self.asked = list(found.values())
+    def __len__(self): return len(self.asked)
+    def __getitem__(self, j): return dict(self.data[self.asked[j][0]], rows=self.asked[j])
+
+def shared(model, data, batch_size, device):
+    "Rows and their predictions, every picture encoded once"
+    for items in torch.utils.data.DataLoader(Gallery(data), batch_size, collate_fn=list):
+        b = collate(items)
+        x,padding = model.features(b['pixel_values'].to(device), b['pixel_mask'].to(device))
+        asked = [(p,i) for p,o in enumerate(items) for i in o['rows']]
+        for k in range(0, len(asked), batch_size):
+            p,rows = map(list, zip(*asked[k:k+batch_size]))
+            ids,mask = pad_words([data.tokens(i) for i in rows])
+            yield rows, model(None, ids.to(device), attention_mask=mask.to(device), features=(x[p], padding[p]))
+
+def plain(model, data, batch_size, device):
+    "Rows and their predictions, a picture for each row"
+    for at in torch.arange(len(data)).split(batch_size):
+        b = collate([data[i] for i in at.tolist()]); b.pop('targets')
+        yield at.tolist(), model(**{k: v.to(device) for k,v in b.items()})
+
+# %% ../../nbs/apps/13_grounding.ipynb #0f7c6a11
 @torch.no_grad()
 def evaluate(
     model:Mdetr, # Trained
     data:Refs, # From `data`
-    batch_size:int=8, # Pictures at a time
+    batch_size:int=8, # Expressions (and, when shared, pictures) at a time
     ema:Ema=None, # Averages to evaluate with; the model's own weights when None
+    share:bool=True, # Encode each picture once for all its expressions; with random augmentation it never is
 )->dict: # As `metrics`
     "Precision at k on a data set"
     if ema is not None:
-        with ema.applied(model): return evaluate(model, data, batch_size)
-    was,device,preds,truth = model.training, model.query_embed.weight.device, [], []
+        with ema.applied(model): return evaluate(model, data, batch_size, share=share)
+    was,device,found = model.training, model.query_embed.weight.device, {}
     model.eval()
-    for b in torch.utils.data.DataLoader(data, batch_size, collate_fn=collate):
-        targets = b.pop('targets')
-        preds += predictions(model(**{k: v.to(device) for k,v in b.items()}), [t['size'] for t in targets])
-        truth += [corners(t['box']) for t in targets]
-    model.train(was)
-    return metrics(preds, truth)
+    try:
+        for rows,out in (shared if share and not data.transform.train else plain)(model, data, batch_size, device):
+            found |= dict(zip(rows, predictions(out, [data.rows[i].size for i in rows])))
+    finally: model.train(was)
+    return metrics([found[i] for i in range(len(data))], [corners(torch.tensor([r.anns[0]['bbox']]).float()) for r in data.rows])
 
 def corners(bbox): return torch.cat([bbox[:,:2], bbox[:,:2]+bbox[:,2:]], -1)
 
-# %% ../../nbs/apps/13_grounding.ipynb #3d45fcb7
+# %% ../../nbs/apps/13_grounding.ipynb #34f1c93b
 from transformers import TrainerCallback, set_seed
 
 class GroundingTrainer(AdapterTrainer):
@@ -537,9 +595,10 @@ class KeepEma(TrainerCallback):
     def on_step_end(self, args, state, control, model=None, **kw): self.ema.update(getattr(model, 'module', model))
     def on_save(self, args, state, control, **kw):
         from safetensors.torch import save_file
-        save_file(self.ema.weights, Path(args.output_dir)/f'checkpoint-{state.global_step}'/'ema.safetensors')
+        path = Path(args.output_dir)/f'checkpoint-{state.global_step}'/'ema.safetensors'
+        save_file(self.ema.weights, tmp := path.with_suffix('.part')); os.replace(tmp, path)          # whole or not at all
 
-# %% ../../nbs/apps/13_grounding.ipynb #8961213d
+# %% ../../nbs/apps/13_grounding.ipynb #586359b5
 def fit(
     model:Mdetr, # Ready to train; trained in place
     train:Refs, # Training data
@@ -549,15 +608,16 @@ def fit(
     resume:bool=False, # Go on from the last checkpoint in `out`
     **kw # Other `TrainingArguments`
 )->dict: # 'scores' on `valid`, 'ema', 'trainer'
-    "Train by a recipe"
+    "Check the data, train by a recipe, evaluate the averages"
+    for d in filter(None, (train, valid)): check(d)
     recipe = recipe or globals()['recipe']()
     set_seed(recipe.seed)
     ema,last = Ema(model, recipe.extra.get('ema', .9998)), last_checkpoint(out) if resume else None
-    args = training_args(recipe, out or 'unused', **dict(save_strategy='epoch' if out else 'no', train_sampling_strategy='random', remove_unused_columns=False) | kw)
+    args = training_args(recipe, out or tempfile.mkdtemp(), **dict(save_strategy='epoch' if out else 'no', train_sampling_strategy='random', remove_unused_columns=False) | kw)
     t = GroundingTrainer(model=model, args=args, train_dataset=train, data_collator=collate, callbacks=[KeepEma(ema)], recipe=recipe)
     if last:
         from safetensors.torch import load_file
         ema.weights = {k: v.to(ema.weights[k].device) for k,v in load_file(Path(last)/'ema.safetensors').items()}
-    if recipe.schedule=='step': t.lr_scheduler = step_schedule(t.create_optimizer(), recipe, -(-len(train)//(recipe.batch_size*recipe.accumulate)))
+    if recipe.schedule=='step': t.lr_scheduler = step_schedule(t.create_optimizer(), recipe, -(-len(train)//(recipe.batch_size*recipe.accumulate*args.world_size)))
     t.train(resume_from_checkpoint=last)
     return dict(scores=evaluate(model, valid, recipe.eval_batch_size, ema) if valid is not None else {}, ema=ema, trainer=t)

@@ -6,25 +6,27 @@ Docs: https://sherl-nb.github.io/sherl_nb/apps/image_text.html.md"""
 
 # %% auto #0
 __all__ = ['scales', 'trained_parts', 'stacks', 'wsl_url', 'pixel_mean', 'pixel_std', 'colours', 'shapes', 'places', 'tiny_words',
-           'Grid', 'keep_some', 'ImageTower', 'TextTower', 'loss', 'stage', 'VSEOutput', 'VSE', 'need_vision',
-           'vse_side', 'build', 'prepared', 'read_state', 'load_resnext', 'to_pixels', 'vary_words', 'RetrievalData',
-           'open_picture', 'name_of', 'tiny_picture', 'tiny_rows', 'lines_of', 'image_numbers', 'precomp', 'data',
-           'HubPicture', 'from_datasets', 'problems', 'check', 'Part', 'embed', 'metrics', 'recipe', 'RetrievalTrainer',
-           'fit', 'example']
+           'Grid', 'halved', 'keep_some', 'ImageTower', 'TextTower', 'loss', 'stage', 'VSEOutput', 'VSE', 'need_vision',
+           'vse_side', 'build', 'prepared', 'fetch', 'load_resnext', 'to_pixels', 'vary_words', 'RetrievalData',
+           'open_picture', 'name_of', 'tiny_picture', 'tiny_rows', 'lines_of', 'mapping_of', 'image_numbers', 'precomp',
+           'data', 'HubPicture', 'from_datasets', 'problems', 'is_missing', 'cannot_read', 'check', 'Gallery', 'embed',
+           'metrics', 'recipe', 'RetrievalTrainer', 'fit', 'example']
 
-# %% ../../nbs/apps/10_image_text.ipynb #bb8f4405
+# %% ../../nbs/apps/10_image_text.ipynb #788e0247
 import copy, json, math, tempfile, numpy as np, torch, torch.nn.functional as F
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from torch import nn, Tensor
 from fastcore.basics import patch
+from fastcore.parallel import parallel
 from torch.utils.data import DataLoader, Dataset
 from transformers import BertConfig, BertModel, BertTokenizer, set_seed
 from transformers.utils import ModelOutput
 from ..redundancy import unit
-from ..consolidation import pick, pooled, preset, tokens
+from ..consolidation import pick, preset, tokens
 from ..late import SherlConfig, graft
+from ..saving import read_weights, refuse_misfits
 from ..training import AdapterTrainer, Recipe, last_checkpoint, step_schedule, training_args
 from ..models.gpo import GPO
 from .retrieval import captions_of, fold_metrics, retrieval_metrics
@@ -46,7 +48,15 @@ class Grid(nn.Module):
         for n in self.path: x = getattr(self, n)(x)
         return x
 
-# %% ../../nbs/apps/10_image_text.ipynb #983209d4
+# %% ../../nbs/apps/10_image_text.ipynb #2e073505
+def halved(
+    x:Tensor, # Feature map [B, D, H, W]
+)->Tensor: # [B, D, H//2, W//2]; a side of one cell stays
+    "Max pooling + average pooling by two"
+    k = [min(s, 2) for s in x.shape[2:]]
+    return F.max_pool2d(x, k) + F.avg_pool2d(x, k)
+
+# %% ../../nbs/apps/10_image_text.ipynb #3359570e
 def keep_some(
     x:Tensor, # Tokens [B, K, D]
     p:float, # Probability to keep a token
@@ -57,7 +67,7 @@ def keep_some(
     order = (~keep).byte().argsort(dim=1, stable=True)
     return x.take_along_dim(order[...,None], 1), keep.sum(1)
 
-# %% ../../nbs/apps/10_image_text.ipynb #e0c73851
+# %% ../../nbs/apps/10_image_text.ipynb #8efdb57c
 class ImageTower(nn.Module):
     "Pictures to unit vectors"
     def __init__(self,
@@ -74,11 +84,11 @@ class ImageTower(nn.Module):
     )->Tensor: # Embeddings [B, E]
         "Backbone, halved map, tokens, projection, pooling"
         x = self.backbone(pixel_values)
-        x,n = tokens(pooled(x, [max(s//2, 1) for s in x.shape[2:]])), None
+        x,n = tokens(halved(x)), None
         if self.training and self.keep<1: x,n = keep_some(x, self.keep)
         return unit(self.pool(self.fc(x), n), 1e-8, safe=False)
 
-# %% ../../nbs/apps/10_image_text.ipynb #28a13a7f
+# %% ../../nbs/apps/10_image_text.ipynb #159ab233
 class TextTower(nn.Module):
     "Token ids to unit vectors"
     def __init__(self,
@@ -99,7 +109,7 @@ class TextTower(nn.Module):
         x = self.backbone(input_ids=input_ids, attention_mask=mask.long()).last_hidden_state
         return unit(self.pool(self.fc(x), mask.sum(1) if lengths is None else lengths), 1e-8, safe=False)
 
-# %% ../../nbs/apps/10_image_text.ipynb #4b43d73a
+# %% ../../nbs/apps/10_image_text.ipynb #83797456
 def loss(
     image:Tensor, # Picture embeddings [B, E]
     text:Tensor, # Embeddings of their captions [B, E]
@@ -116,7 +126,7 @@ def loss(
     if hardest: captions,pictures = captions.max(1).values, pictures.max(0).values
     return weight * (captions.sum() + pictures.sum())
 
-# %% ../../nbs/apps/10_image_text.ipynb #5b8e298a
+# %% ../../nbs/apps/10_image_text.ipynb #084d86ab
 def stage(
     epoch:int, # Epoch, from 0
     step:int, # Step within the epoch, from 0
@@ -126,7 +136,7 @@ def stage(
     "Which negatives count, and how much, at a given step"
     return dict(hardest=epoch>=warmup, weight=step/steps if epoch==warmup else 1.)
 
-# %% ../../nbs/apps/10_image_text.ipynb #7eefe1de
+# %% ../../nbs/apps/10_image_text.ipynb #b5465026
 @dataclass
 class VSEOutput(ModelOutput):
     "What `VSE` returns"
@@ -150,7 +160,7 @@ class VSE(nn.Module):
             if isinstance(m, nn.modules.batchnorm._BatchNorm): m.eval()
         return self
 
-# %% ../../nbs/apps/10_image_text.ipynb #4e1e50eb
+# %% ../../nbs/apps/10_image_text.ipynb #838bfe9f
 @patch
 def forward(self:VSE,
     pixel_values:Tensor=None, # Pictures [B, 3, H, W]
@@ -165,7 +175,7 @@ def forward(self:VSE,
     cost = loss(image, text, margin=self.margin, ids=image_ids, **self.stage) if paired else None
     return VSEOutput(loss=cost, image_embeds=image, text_embeds=text)
 
-# %% ../../nbs/apps/10_image_text.ipynb #93628bc7
+# %% ../../nbs/apps/10_image_text.ipynb #ebf5d990
 scales = dict(
     paper=dict(bert=dict(), blocks=[3,4,23,3], groups=32, width=8, embed=1024, d=512, size=512),
     tiny=dict(bert=dict(hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, vocab_size=64, max_position_embeddings=40),
@@ -187,10 +197,10 @@ def vse_side(
     "The official image block for stages of growing width, the text block for layers of one width"
     return preset('vse_text' if len(set(dims))==1 else 'vse_image', dims=dims, d=cfg.d)
 
-# %% ../../nbs/apps/10_image_text.ipynb #56fd810a
+# %% ../../nbs/apps/10_image_text.ipynb #8cd7b55b
 def build(
     scale:str='paper', # 'paper' or 'tiny'
-    method:str='sherl', # 'sherl' (official), 'sherl_default', or a method of `sherl_nb.baselines`
+    method:str='sherl', # 'sherl' (official numbers), 'sherl_official' (official memory, too), 'sherl_default', or a method of `sherl_nb.baselines`
     bert=None, # Name or folder of pre-trained BERT weights; None: random weights
     wsl=None, # Pre-trained ResNeXt weights, see `load_resnext`; None: random weights
     **kwargs # Settings of the method: fields of `SherlConfig`, or of the baseline
@@ -205,45 +215,35 @@ def build(
 
 def prepared(model, method, d, **kwargs):
     "Graft or prepare the model's two backbones"
-    if method=='sherl': return graft(model, SherlConfig(**dict(d=d, stack=stacks, modules_to_save=trained_parts, early_dropout=True) | kwargs), side=vse_side)
+    if method in ('sherl','sherl_official'):
+        memory = dict(recompute='none', chunk=None) if method=='sherl_official' else {}
+        return graft(model, SherlConfig(**dict(d=d, stack=stacks, modules_to_save=trained_parts, early_dropout=True) | memory | kwargs), side=vse_side)
     if method=='sherl_default': return graft(model, SherlConfig(**dict(d=d, stack=stacks, modules_to_save=trained_parts) | kwargs))
     from sherl_nb.baselines import prepare
     return prepare(model, method, modules_to_save=trained_parts, stack=stacks, **kwargs)
 
-# %% ../../nbs/apps/10_image_text.ipynb #653def84
+# %% ../../nbs/apps/10_image_text.ipynb #5c50e6b9
 wsl_url = 'https://download.pytorch.org/models/ig_resnext101_32x8-c38310e5.pth'
 
-def read_state(
-    source, # State dict; path of a safetensors or PyTorch file; or a URL
+def fetch(
+    source, # See `read_weights`, or a URL
 )->dict: # Name -> tensor
-    "Tensors of a checkpoint, without unpickling anything else"
-    if isinstance(source, dict): return source
-    if str(source).startswith('http'): return torch.hub.load_state_dict_from_url(str(source), map_location='cpu', check_hash=True, weights_only=True)
-    if not Path(source).is_file(): raise ValueError(f'There is no weight file {source}: download {wsl_url}, or give its folder and name.')
-    try:
-        if Path(source).suffix=='.safetensors':
-            from safetensors.torch import load_file
-            return load_file(source)
-        return torch.load(source, map_location='cpu', weights_only=True)
-    except Exception as e: raise ValueError(f'{source} is not a file of tensors ({type(e).__name__}): it must be a state dict saved by torch.save or safetensors.') from None
+    "Tensors of a file, or of a file on the net, whose name carries its hash"
+    if str(source).startswith(('http://','https://')): return torch.hub.load_state_dict_from_url(str(source), map_location='cpu', check_hash=True, weights_only=True)
+    return read_weights(source, f'The released weights are at {wsl_url}.')
 
-# %% ../../nbs/apps/10_image_text.ipynb #124e5b3f
+# %% ../../nbs/apps/10_image_text.ipynb #b6491731
 def load_resnext(
     backbone:Grid, # Changed in place
-    source=wsl_url, # See `read_state`
+    source=wsl_url, # See `fetch`
 )->Grid: # The same, with all its weights replaced
     "Load torchvision-named weights: all of them, or none"
-    state = {k: v for k,v in read_state(source).items() if k not in ('fc.weight','fc.bias')}
-    want = {k: v for k,v in backbone.state_dict().items() if k.split('.')[0]!='sherl'}
-    wrong = [f'{k}: missing' for k in want if k not in state and not k.endswith('num_batches_tracked')]
-    wrong += [f'{k}: unexpected' for k in state if k not in want]
-    wrong += [f'{k}: shape {tuple(state[k].shape)}, expected {tuple(want[k].shape)}' for k in want if k in state and state[k].shape!=want[k].shape]
-    if wrong: raise ValueError(f'{"These weights" if isinstance(source, dict) else source} do not fit this ResNeXt ({len(wrong)} differences): {"; ".join(wrong[:3])}. '
-                               'They must be those of torchvision\'s resnext101_32x8d.')
+    state = {k: v for k,v in fetch(source).items() if k not in ('fc.weight','fc.bias')}
+    refuse_misfits(state, backbone.state_dict(), 'This state dict' if isinstance(source, dict) else str(source), "It must be torchvision's resnext101_32x8d.", ['num_batches_tracked'])
     backbone.load_state_dict(state, strict=False)
     return backbone
 
-# %% ../../nbs/apps/10_image_text.ipynb #74f7684c
+# %% ../../nbs/apps/10_image_text.ipynb #9fe5af8c
 pixel_mean,pixel_std = torch.tensor([.485,.456,.406]), torch.tensor([.229,.224,.225])
 
 def to_pixels(
@@ -262,7 +262,7 @@ def to_pixels(
     if train and torch.rand(())<.5: x = x.flip(-1)
     return (x/255 - pixel_mean[:,None,None]) / pixel_std[:,None,None]
 
-# %% ../../nbs/apps/10_image_text.ipynb #f7e3f12d
+# %% ../../nbs/apps/10_image_text.ipynb #a60fceb9
 def vary_words(
     ids, # Token ids of one caption
     words, # Word of each token, None for special tokens
@@ -282,7 +282,7 @@ def vary_words(
         out += run
     return out
 
-# %% ../../nbs/apps/10_image_text.ipynb #7d900e97
+# %% ../../nbs/apps/10_image_text.ipynb #7fcf131d
 class RetrievalData(Dataset):
     "Pictures and their captions; a row is a caption with its picture"
     def __init__(self,
@@ -304,7 +304,7 @@ class RetrievalData(Dataset):
     def __len__(self): return len(self.captions)
     def __getitem__(self, i): return dict(pixel_values=self.picture(self.owner[i]), input_ids=self.ids(i), image_id=int(self.owner[i]))
 
-# %% ../../nbs/apps/10_image_text.ipynb #4be1c38a
+# %% ../../nbs/apps/10_image_text.ipynb #80b0b068
 def open_picture(o):
     "A PIL picture from a path, a function, or itself"
     from PIL import Image
@@ -322,7 +322,7 @@ def picture(self:RetrievalData,
 
 def name_of(o): return str(o) if isinstance(o, (str,Path)) else f'a {type(o).__name__}'
 
-# %% ../../nbs/apps/10_image_text.ipynb #bc567793
+# %% ../../nbs/apps/10_image_text.ipynb #7e3f0232
 @patch
 def ids(self:RetrievalData,
     i:int, # Number of the caption
@@ -342,7 +342,7 @@ def collate(self:RetrievalData,
     xb = dict(pixel_values=torch.stack([r['pixel_values'] for r in rows]), input_ids=ids, lengths=torch.tensor(n))
     return xb if self.siblings else xb | dict(image_ids=torch.tensor([r['image_id'] for r in rows]))
 
-# %% ../../nbs/apps/10_image_text.ipynb #b65a9f24
+# %% ../../nbs/apps/10_image_text.ipynb #881f259e
 colours,shapes = 'red green blue orange purple black'.split(), ['circle','square']
 places = {f'{v} {h}'.strip(): (x,y) for v,y in (('top',.25),('middle',.5),('bottom',.75)) for h,x in (('left',.25),('',.5),('right',.75)) if v!='middle' or h}
 tiny_words = '[PAD] [UNK] [CLS] [SEP] [MASK] a an the sign at in of there is here picture with shows corner side'.split() + colours + shapes + 'top middle bottom left right'.split()
@@ -362,11 +362,20 @@ def tiny_rows(n=24, per=2, seed=0):
     say = ['a {0} {1} at the {2}', 'the picture shows a {1} in {0} at the {2}', 'at the {2} is a {0} {1}', 'there is a {0} sign , a {1} , at the {2}']
     return [tiny_picture(c, s, places[p]) for c,s,p in chosen], [say[k%4].format(*o) for o in chosen for k in range(per)], captions_of(n, per)
 
-# %% ../../nbs/apps/10_image_text.ipynb #849ff563
+# %% ../../nbs/apps/10_image_text.ipynb #4d1e838e
 def lines_of(file):
     "Lines of a text file, stripped"
     if not Path(file).is_file(): raise ValueError(f'There is no file {file}: the folder must hold precomp/SPLIT_caps.txt and precomp/SPLIT_ids.txt, id_mapping.json, and images/ or flickr30k-images/.')
-    return [l.strip() for l in Path(file).read_text(encoding='utf-8').splitlines()]
+    try: lines = Path(file).read_text(encoding='utf-8').split('\n')               # not splitlines, which also splits at rarer characters
+    except UnicodeDecodeError as e: raise ValueError(f'{file} is not UTF-8 text ({e}): get it again, or convert it.') from None
+    return [l.strip() for l in (lines if lines[-1] else lines[:-1])]
+
+def mapping_of(file):
+    "The file name of each picture's number"
+    try: files = json.loads('\n'.join(lines_of(file)))
+    except json.JSONDecodeError as e: raise ValueError(f'{file} is not valid JSON ({e}): get it again.') from None
+    if not isinstance(files, dict) or not all(isinstance(o, str) for o in files.values()): raise ValueError(f'{file} must be {{"number": "file name", ...}}: get the mapping that belongs to these splits.')
+    return files
 
 def image_numbers(
     ids, # Lines of the ids file
@@ -382,7 +391,7 @@ def image_numbers(
     if bad := [k for k,n in runs if n!=per]: raise ValueError(f'{file}: picture {bad[0]} has {dict(runs)[bad[0]]} captions in a row instead of {per}.')
     return [int(k) for k,_ in runs], captions_of(len(runs), per)
 
-# %% ../../nbs/apps/10_image_text.ipynb #a1767181
+# %% ../../nbs/apps/10_image_text.ipynb #186bfc17
 def precomp(
     root, # Folder of the data set
     split:str, # 'train', 'dev', 'test' or 'testall' (COCO's 5,000)
@@ -395,22 +404,22 @@ def precomp(
     if bad := [i for i,c in enumerate(captions) if not c]: raise ValueError(f'{caps}, line {bad[0]+1}: empty caption ({len(bad)} in all). Every line must hold one: mend the file, and keep {per} lines a picture.')
     numbers,owner = image_numbers(lines_of(nums), len(captions), per, nums)
     if folder is None: raise ValueError(f'{root} has neither images/ nor flickr30k-images/: put the pictures into one of them.')
-    files = json.loads('\n'.join(lines_of(root/'id_mapping.json')))
+    files = mapping_of(root/'id_mapping.json')
     if bad := [n for n in numbers if str(n) not in files]: raise ValueError(f'{root/"id_mapping.json"} has no file name for picture {bad[0]} ({nums}, {len(bad)} such): get the mapping that belongs to these splits.')
     n = min(limit or len(captions), len(captions)); N = owner[n-1]+1 if n else 0
     return [folder/files[str(i)] for i in numbers[:N]], captions[:n], owner[:n], caps, len(captions)-n
 
-# %% ../../nbs/apps/10_image_text.ipynb #2010dedc
+# %% ../../nbs/apps/10_image_text.ipynb #be64181c
 def data(
     scale:str='paper', # 'paper' reads files; 'tiny' makes its own
-    split:str='train', # 'train', 'dev', 'test', 'testall'
+    split:str='train', # 'train', 'dev' (or 'val'), 'test', 'testall'
     root=None, # Folder of Flickr30K or COCO, see `precomp`
     tokenizer='bert-base-uncased', # Tokenizer, its name or its folder
     limit='official', # First captions to use: None for all; 'official' is 5,000 for 'dev'
     **kwargs # Passed on to `RetrievalData`: size, rest, siblings
 )->RetrievalData: # Varied for the train split
     "A split of a data set, in the official file layout"
-    kwargs = dict(train=split=='train', size=pick(scales, scale, 'scale')['size']) | kwargs
+    split,kwargs = 'dev' if split=='val' else split, dict(train=split=='train', size=pick(scales, scale, 'scale')['size']) | kwargs
     if scale=='tiny': return RetrievalData(*tiny_rows(seed=0 if split=='train' else 1), BertTokenizer(vocab={w: i for i,w in enumerate(tiny_words)}), **kwargs)
     if root is None: raise ValueError("scale='paper' needs root=..., the folder with precomp/, id_mapping.json and the pictures of Flickr30K or COCO.")
     *rows,file,left = precomp(root, split, limit=(5000 if split=='dev' else None) if limit=='official' else limit)
@@ -418,7 +427,7 @@ def data(
     ds = RetrievalData(*rows, tokenizer, **dict(source=file) | kwargs); ds.left_out = left
     return ds
 
-# %% ../../nbs/apps/10_image_text.ipynb #691d6aec
+# %% ../../nbs/apps/10_image_text.ipynb #d9ed4189
 class HubPicture:
     "A picture of a `datasets` row, decoded when called"
     def __init__(self, rows, i, column): self.rows,self.i,self.column = rows, i, column
@@ -435,38 +444,51 @@ def from_datasets(
     "Pictures and captions of a Hugging Face data set"
     for c in (image, caption):
         if c not in rows.column_names: raise ValueError(f'The data set has no column {c!r}, but {", ".join(rows.column_names)}: name them with image=... and caption=...')
-    said = [[o] if isinstance(o, str) else list(o) for o in rows.select_columns([caption])[:][caption]]
-    if bad := [i for i,o in enumerate(said) if not o]: raise ValueError(f'Row {bad[0]} has no caption ({len(bad)} such rows): filter them out.')
+    said = [[o] if isinstance(o, str) else list(o or []) for o in rows.select_columns([caption])[:][caption]]
+    if bad := [i for i,o in enumerate(said) if not o or not all(isinstance(c, str) for c in o)]: raise ValueError(f'Row {bad[0]}, column {caption!r}: there must be a caption or a list of captions, but it is {said[bad[0]]} ({len(bad)} such rows): filter them out.')
     owner = torch.tensor([i for i,o in enumerate(said) for _ in o])
     return RetrievalData([HubPicture(rows, i, image) for i in range(len(rows))], [c for o in said for c in o], owner, tokenizer, **dict(source='data set') | kwargs)
 
-# %% ../../nbs/apps/10_image_text.ipynb #fb9dcb41
+# %% ../../nbs/apps/10_image_text.ipynb #73ecbbbc
 def problems(
     data:RetrievalData, # Any split
+    pictures:bool=True, # Open every picture, or only see that its file is there
     max_tokens:int=512, # What the text backbone takes
-    pictures:bool=True, # Open every picture
 ): # Yields descriptions
     "What is wrong with each bad row"
     for i,c in enumerate(data.captions):
-        if not c.strip(): yield f'{data.source}, row {i+1}: empty caption'
+        if not c.strip(): yield f'{data.source}, row {i+1}: empty caption; write one, or drop the row'
         elif len(c)>max_tokens//2 and (n := len(data.tokenizer(c)['input_ids']))>max_tokens: yield f'{data.source}, row {i+1}: {n} tokens, but the text backbone takes {max_tokens}; shorten the caption'
-    for j in sorted(set(range(len(data.images))) - set(data.owner.tolist())): yield f'picture {j}, {name_of(data.images[j])}: no caption'
-    for j,o in enumerate(data.images if pictures else []):
-        try: open_picture(o).load()
-        except FileNotFoundError: yield f'picture {j}: there is no file {o}'
-        except Exception as e: yield f'picture {j}: cannot read {name_of(o)} ({type(e).__name__}: {e}); get the file again'
+    first = {j: i+1 for i,j in reversed(list(enumerate(data.owner.tolist())))}
+    for j,o in enumerate(data.images):
+        if j not in first: yield f'picture {j}, {name_of(o)}: no caption; leave the picture out'
+    broken = parallel(cannot_read if pictures else is_missing, data.images, threadpool=True, n_workers=4, progress=False)
+    for j,what in enumerate(broken):
+        if what: yield f'picture {j} ({data.source}, row {first.get(j, "none")}): {what}; get the file again, or drop its captions'
 
-def check(data, **kwargs):
-    "Refuse a data set with bad rows; returns its size"
+def is_missing(o): return f'there is no file {o}' if isinstance(o, (str,Path)) and not Path(o).is_file() else None
+
+def cannot_read(o):
+    "Why a picture cannot be read; None if it can"
+    if gone := is_missing(o): return gone
+    try: open_picture(o).load()
+    except Exception as e: return f'cannot read {name_of(o)} ({type(e).__name__}: {e})'
+
+# %% ../../nbs/apps/10_image_text.ipynb #fff48ede
+def check(
+    data:RetrievalData, # Any split
+    **kwargs # See `problems`: pictures, max_tokens
+)->dict: # Counts: rows (captions), pictures, left_out
+    "Refuse a data set with bad rows"
     if bad := list(problems(data, **kwargs)): raise ValueError(f'{len(bad)} problem(s) in the data:\n' + '\n'.join(bad[:10]) + ('\n…' if len(bad)>10 else ''))
-    return dict(pictures=len(data.images), captions=len(data), left_out=data.left_out)
+    return dict(rows=len(data), pictures=len(data.images), left_out=data.left_out)
 
-# %% ../../nbs/apps/10_image_text.ipynb #51543920
-class Part(Dataset):
-    "The pictures, or the captions, of a data set"
-    def __init__(self, rows, get): self.rows,self.get = rows, get
-    def __len__(self): return self.rows
-    def __getitem__(self, i): return self.get(i)
+# %% ../../nbs/apps/10_image_text.ipynb #4e5a8f8d
+class Gallery(Dataset):
+    "The pictures of a data set, each once"
+    def __init__(self, data): self.data = data
+    def __len__(self): return len(self.data.images)
+    def __getitem__(self, i): return self.data.picture(i)
 
 @torch.no_grad()
 def embed(
@@ -474,18 +496,21 @@ def embed(
     data:RetrievalData, # Any split; never varied here
     batch_size:int=112, # Pictures, or captions, at a time
     workers:int=0, # Processes that read pictures
+    bucket:bool=True, # Captions of like length in one batch
 )->tuple: # Embeddings of the pictures [N, E] and captions [M, E], on the CPU
     "Encode every picture once and every caption once"
     data,was,device = copy.copy(data), model.training, next(model.parameters()).device
     data.train = False; model.eval()
-    pad = lambda rows: nn.utils.rnn.pad_sequence([torch.tensor(r) for r in rows], batch_first=True)
+    ids = [torch.tensor(data.ids(i)) for i in range(len(data))]
+    order = torch.tensor([len(o) for o in ids]).argsort(stable=True) if bucket else torch.arange(len(ids))
+    pad = lambda rows: nn.utils.rnn.pad_sequence([ids[i] for i in rows], batch_first=True)
     try:
-        image = [model(pixel_values=xb.to(device)).image_embeds.cpu() for xb in DataLoader(Part(len(data.images), data.picture), batch_size, num_workers=workers)]
-        text = [model(input_ids=xb.to(device)).text_embeds.cpu() for xb in DataLoader(Part(len(data), data.ids), batch_size, collate_fn=pad)]
+        image = [model(pixel_values=xb.to(device)).image_embeds.cpu() for xb in DataLoader(Gallery(data), batch_size, num_workers=workers)]
+        text = [model(input_ids=pad(rows).to(device)).text_embeds.cpu() for rows in order.split(batch_size)]
     finally: model.train(was)
-    return torch.cat(image), torch.cat(text)
+    return torch.cat(image), torch.cat(text)[order.argsort()]
 
-# %% ../../nbs/apps/10_image_text.ipynb #5f5dd10f
+# %% ../../nbs/apps/10_image_text.ipynb #73115549
 def metrics(
     image:Tensor, # Embeddings of the pictures [N, E]
     text:Tensor, # Embeddings of the captions [M, E]
@@ -500,7 +525,7 @@ def metrics(
         owner = captions_of(len(image), 5)
     return fold_metrics(image @ text.T, owner, folds, **kwargs)
 
-# %% ../../nbs/apps/10_image_text.ipynb #2a4be726
+# %% ../../nbs/apps/10_image_text.ipynb #d943d6ca
 def recipe(
     scale:str='paper', # 'paper' or 'tiny'
 )->Recipe: # For `fit`
@@ -509,7 +534,7 @@ def recipe(
     pick(scales, scale, 'scale')
     return Recipe(lr=5e-4, epochs=25, batch_size=112, eval_batch_size=112, **kw) if scale=='paper' else Recipe(lr=2e-3, epochs=6, batch_size=16, eval_batch_size=24, **kw)
 
-# %% ../../nbs/apps/10_image_text.ipynb #cff3e686
+# %% ../../nbs/apps/10_image_text.ipynb #25cbfe25
 class RetrievalTrainer(AdapterTrainer):
     "Trains `VSE` the official way, and evaluates by retrieval"
     def create_optimizer(self, model=None):
@@ -528,7 +553,7 @@ class RetrievalTrainer(AdapterTrainer):
         self.log(res); self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, res)
         return res
 
-# %% ../../nbs/apps/10_image_text.ipynb #2b306091
+# %% ../../nbs/apps/10_image_text.ipynb #509874e0
 def fit(
     model:VSE, # From `build`; trained in place
     train:RetrievalData, # From `data`
@@ -537,9 +562,10 @@ def fit(
     out=None, # Folder for checkpoints; with it, the epoch of the best RSum is kept and loaded at the end
     resume:bool=False, # Go on from the last checkpoint in `out`
     **kwargs # Other `TrainingArguments`
-)->RetrievalTrainer: # Trained; its `state.log_history` holds losses and metrics
-    "Train by a recipe, with the official loss stages"
-    r = recipe or globals()['recipe'](); set_seed(r.seed)
+)->dict: # Scores on `valid`, the counts of `check`, the log, and the trainer
+    "Check the data, train by a recipe with the official loss stages, and score"
+    r = recipe or globals()['recipe'](); checked = {k: check(o, pictures=False) for k,o in (('train',train),('valid',valid)) if o is not None}
+    set_seed(r.seed)
     keep = dict(save_strategy='epoch', load_best_model_at_end=True, metric_for_best_model='rsum', greater_is_better=True, save_total_limit=2) if out and valid else {}
     args = training_args(r, out or tempfile.gettempdir(), **(dict(train_sampling_strategy='random', eval_strategy='epoch' if valid else 'no') | keep | kwargs))
     model.margin = r.extra.get('margin', .2)
@@ -547,9 +573,10 @@ def fit(
     t.steps = -(-len(train)//(r.batch_size*r.accumulate*args.world_size))
     t.lr_scheduler = step_schedule(t.create_optimizer(), r, t.steps)
     t.train(resume_from_checkpoint=last_checkpoint(out) if resume else None)
-    return t
+    scores = metrics(*embed(model, valid, r.eval_batch_size), valid.owner) if valid else {}
+    return dict(scores=scores, checked=checked, log=t.state.log_history, trainer=t)
 
-# %% ../../nbs/apps/10_image_text.ipynb #2cc713aa
+# %% ../../nbs/apps/10_image_text.ipynb #22639acc
 def example(
     scale:str='paper', # 'paper' or 'tiny'
     batch_size:int=None, # Pairs; the recipe's when None

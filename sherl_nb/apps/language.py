@@ -7,17 +7,17 @@ Docs: https://sherl-nb.github.io/sherl_nb/apps/language.html.md"""
 # %% auto #0
 __all__ = ['widths', 't5_sizes', 'v1_1_sizes', 'models', 'unused', 'scales', 'is_first', 'hub_name', 't5_config', 'listed_layers',
            'listed_taps', 'FinalNorm', 'add_norms', 'add_sherl', 'untie', 'new_t5', 'predict', 'is_ladder', 'ThinStack',
-           'additive', 'LadderEncoder', 'LadderDecoder', 'add_ladder', 'read_weights', 'fit_weights', 'load_weights',
-           'build', 'add_method', 'get_tokenizer', 'toy_rows', 'data', 'loss', 'metrics', 'recipe', 'n_steps']
+           'additive', 'LadderEncoder', 'LadderDecoder', 'add_ladder', 'fit_weights', 'same', 'load_weights', 'build',
+           'add_method', 'get_tokenizer', 'toy_rows', 'data', 'loss', 'metrics', 'recipe', 'n_steps', 'fit', 'writer']
 
-# %% ../../nbs/apps/14_language.ipynb #fcb14f0d
-import copy, json, torch
-from pathlib import Path
+# %% ../../nbs/apps/14_language.ipynb #d9d584ed
+import copy, tempfile, torch
 from torch import nn, Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Block, T5LayerNorm
 from ..consolidation import pick
 from ..late import SherlConfig, graft, swap_first, n_params
+from ..saving import read_weights, refuse_misfits
 from .glue import tasks, glue, check, encode, collate, score, to_source, to_target
 
 # %% ../../nbs/apps/14_language.ipynb #71a26574
@@ -83,17 +83,18 @@ def add_norms(
         r.handles.append(old.register_forward_hook(r.final.stand_in))
     return model
 
-# %% ../../nbs/apps/14_language.ipynb #d25a0a62
+# %% ../../nbs/apps/14_language.ipynb #c4e6c857
 def add_sherl(
     model:T5ForConditionalGeneration, # Changed in place
     r:int=8, # Side width is D/r
     layers=None, # Code indices of the tapped layers; see `listed_layers`
     official:bool=True, # Official form, or ours (safe, pre-trained start, deterministic early route)
+    **kwargs # Other fields of `SherlConfig`
 )->nn.Module: # The same model
     "Put SHERL into T5's encoder and decoder"
     c = model.config
     layers = listed_layers('', c.num_layers) if layers is None else layers
-    kw = dict(preset='t5', early_dropout=True) if official else dict(down='gated')
+    kw = (dict(preset='t5', early_dropout=True) if official else dict(down='gated')) | kwargs
     graft(model, SherlConfig(r=r, taps=listed_taps(layers, c.num_layers, c.num_decoder_layers), **kw))
     return add_norms(model, 'ones' if official else 'copy')
 
@@ -116,7 +117,7 @@ def new_t5(
     model = T5ForConditionalGeneration(cfg)
     return model if cfg.scale_decoder_outputs else untie(model)
 
-# %% ../../nbs/apps/14_language.ipynb #10cbadc0
+# %% ../../nbs/apps/14_language.ipynb #1274160a
 @torch.no_grad()
 def predict(
     model:nn.Module, # T5
@@ -125,17 +126,19 @@ def predict(
     batch_size:int=100, # Rows at a time
     max_new_tokens:int=16, # Longest answer
     num_beams:int=1, # 1: greedy, as in the official code
+    bucket:bool=True, # Prompts of like length in one batch
 )->list: # A string for each row
     "Write an answer to each row"
-    was,model = model.training, model.eval()
-    join,out = collate(tokenizer), []
-    for i in range(0, len(data), batch_size):
-        xb = join([data[j] for j in range(i, min(i+batch_size, len(data)))])
-        xb = {k: v.to(model.device) for k,v in xb.items() if k!='labels'}
-        ids = model.generate(**xb, max_new_tokens=max_new_tokens, do_sample=False, num_beams=num_beams, use_cache=not is_ladder(model))
-        out += tokenizer.batch_decode(ids, skip_special_tokens=True)
-    model.train(was)
-    return out
+    was,join,out = model.training, collate(tokenizer), {}
+    order = torch.tensor([len(o) for o in data['input_ids']]).argsort(stable=True).tolist() if bucket else list(range(len(data)))
+    model.eval()
+    try:
+        for rows in (order[i:i+batch_size] for i in range(0, len(order), batch_size)):
+            xb = {k: v.to(model.device) for k,v in join([data[j] for j in rows]).items() if k!='labels'}
+            ids = model.generate(**xb, max_new_tokens=max_new_tokens, do_sample=False, num_beams=num_beams, use_cache=not is_ladder(model))
+            out |= dict(zip(rows, tokenizer.batch_decode(ids, skip_special_tokens=True)))
+    finally: model.train(was)
+    return [out[i] for i in range(len(data))]
 
 def is_ladder(model): return hasattr(model, 'sherl') and isinstance(model.sherl['decoder'].side, LadderDecoder)
 
@@ -214,29 +217,7 @@ def add_ladder(
     model.sherl['decoder'].handles += [model.decoder.register_forward_hook(made[1].answer), model.decoder.register_forward_pre_hook(made[1].no_cache, with_kwargs=True)]
     return model
 
-# %% ../../nbs/apps/14_language.ipynb #a2f9cf2a
-def read_weights(
-    path, # Folder of a checkpoint, or a file
-)->dict: # Name -> tensor
-    "Read a T5 checkpoint; nothing is unpickled"
-    path = Path(path)
-    if not path.exists(): raise ValueError(f'There is no checkpoint at {path}: give a folder or a file, or the name of a hub repository.')
-    names = 'model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin'
-    if path.is_dir():
-        found = [path/n for n in names if (path/n).exists()]
-        if not found: raise ValueError(f'{path} holds none of {", ".join(names)}: is it the folder of a checkpoint?')
-        path = found[0]
-    if path.suffix=='.json':
-        parts = sorted(set(json.loads(path.read_text())['weight_map'].values()))
-        return {k: v for p in parts for k,v in read_weights(path.parent/p).items()}
-    try:
-        if path.suffix=='.safetensors':
-            from safetensors.torch import load_file
-            return load_file(path)
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as e: raise ValueError(f'{path} cannot be read as tensors only ({type(e).__name__}): get the safetensors file, or get it again.') from e
-
-# %% ../../nbs/apps/14_language.ipynb #3be5c0e3
+# %% ../../nbs/apps/14_language.ipynb #d949746e
 unused = 'decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight'
 
 def fit_weights(
@@ -249,35 +230,33 @@ def fit_weights(
     copies = ['encoder.embed_tokens.weight', 'decoder.embed_tokens.weight'] + ['lm_head.weight']*tied
     if 'shared.weight' not in state: state |= {'shared.weight': state[k] for k in copies if k in state}
     for k in [k for k in copies if k in want]:
-        if k in state and not torch.equal(state[k], state['shared.weight']):
-            raise ValueError(f'{k} differs from shared.weight: this checkpoint has a head of its own, as T5 v1.1 and Flan-T5 have. Build that model, e.g. model="flan-t5-base".')
+        if k in state and not same(state[k], state['shared.weight']):
+            why = 'this checkpoint has a head of its own, as T5 v1.1 and Flan-T5 have. Build that model, e.g. model="flan-t5-base".' if k=='lm_head.weight' else 'T5 has one embedding for encoder and decoder. Is this a T5 checkpoint?'
+            raise ValueError(f'{k} differs from shared.weight: {why}')
         if 'shared.weight' in state: state[k] = state['shared.weight']
-    rows = lambda k: k in ('shared.weight', 'lm_head.weight', *copies) and k in want and len(state[k])>len(want[k])
-    return {k: v[:len(want[k])] if rows(k) else v for k,v in state.items()}
+    cut = lambda k, v: v[:len(want[k])] if k in ('shared.weight', 'lm_head.weight', *copies) and k in want and isinstance(v, Tensor) and v.dim()==2 else v
+    return {k: cut(k, v) for k,v in state.items()}
 
-# %% ../../nbs/apps/14_language.ipynb #4fb8a753
+def same(a, b): return a is b or isinstance(a, Tensor) and isinstance(b, Tensor) and torch.equal(a, b)
+
+# %% ../../nbs/apps/14_language.ipynb #5b04e51e
 def load_weights(
     model:nn.Module, # T5, grafted or not; changed in place
-    path, # Folder, file, or the name of a hub repository
+    path, # Folder, file, the name of a hub repository, or a state dict
 )->nn.Module: # The same model
     "Load a T5 checkpoint, all of it or nothing"
-    if not Path(path).exists() and str(path).count('/')==1 and not str(path).startswith(('.','~','/')):
-        from huggingface_hub import snapshot_download
-        path = snapshot_download(str(path), allow_patterns=['config.json','model*.safetensors','model.safetensors.index.json'])
     want = {k: v for k,v in model.state_dict().items() if not k.startswith('sherl.')}
     state = fit_weights(read_weights(path), want, model.lm_head.weight is model.shared.weight)
-    wrong = [[f'{k} is missing' for k in want if k not in state], [f'{k} is unexpected' for k in state if k not in want],
-             [f'{k} has shape {tuple(state[k].shape)}, expected {tuple(v.shape)}' for k,v in want.items() if k in state and state[k].shape!=v.shape]]
-    if any(wrong): raise ValueError(f'The checkpoint {path} does not fit this model: {"; ".join(f"{w[0]} (one of {len(w)})" for w in wrong if w)}. Build the model of that size.')
+    refuse_misfits(state, want, 'This state dict' if isinstance(path, dict) else f'The checkpoint {path}', 'Build the model of that size.')
     model.load_state_dict(state, strict=False)
     return model
 
-# %% ../../nbs/apps/14_language.ipynb #2aadf040
+# %% ../../nbs/apps/14_language.ipynb #ed80042c
 scales = dict(paper={}, tiny=dict(d_model=64, d_kv=16, num_layers=4, num_heads=4, d_ff=128, vocab_size=384))
 
 def build(
     scale:str='paper', # 'paper' or 'tiny'
-    method:str='sherl', # 'sherl' (official form), 'sherl_default' (ours), 'lst', or one of `baselines.methods`
+    method:str='sherl', # 'sherl' (official numbers), 'sherl_official' (official memory, too), 'sherl_default' (ours), 'lst', or one of `baselines.methods`
     model:str='t5-base', # One of `models`
     weights=None, # Folder, file or hub repository; True: the model's own repository; None: random weights
     r:int=None, # Reduction; 8 at paper scale
@@ -290,9 +269,10 @@ def build(
     if weights: load_weights(t5, hub_name(model) if weights is True else weights)
     return add_method(t5, method, r or (8 if scale=='paper' else 4), layers or listed_layers(model if scale=='paper' else '', t5.config.num_layers), **kwargs)
 
-# %% ../../nbs/apps/14_language.ipynb #2b4ff8c9
+# %% ../../nbs/apps/14_language.ipynb #a0abf15c
 def add_method(t5, method, r, layers, **kwargs):
     "Prepare T5 by a method's name"
+    if method=='sherl_official': kwargs = dict(recompute='none', chunk=None) | kwargs
     if method in ('sherl','sherl_official','sherl_default'): return add_sherl(t5, r, layers, official=method!='sherl_default', **kwargs)
     if method=='lst': return add_ladder(t5, r, {2: [23]}.get(len(layers), [l for l in layers if l!=22]), **kwargs)
     from sherl_nb.baselines import prepare, methods
@@ -300,7 +280,7 @@ def add_method(t5, method, r, layers, **kwargs):
     if method=='unipt': raise ValueError("UniPT has no form for T5: its authors released none. Methods for T5: 'sherl', 'sherl_default', 'lst', 'full', 'last', 'lora', 'lora_ckpt', 'lora_last'.")
     return prepare(t5, method, **dict(r=r) | kwargs if method.startswith('lora') else kwargs)
 
-# %% ../../nbs/apps/14_language.ipynb #67f7ffc6
+# %% ../../nbs/apps/14_language.ipynb #6742be99
 def get_tokenizer(
     scale:str='paper', # 'paper' or 'tiny'
     model:str='t5-base', # One of `models`
@@ -321,7 +301,7 @@ def toy_rows(
     rows = [(to_source({c: said() for c in t.parts.values()}, task), to_target(i%(len(t.labels) if t.labels else 6), task)) for i in range(n)]
     return Dataset.from_dict(dict(source=[a for a,_ in rows], target=[b for _,b in rows]))
 
-# %% ../../nbs/apps/14_language.ipynb #3d98e7be
+# %% ../../nbs/apps/14_language.ipynb #42c61bc4
 def data(
     scale:str='paper', # 'paper' or 'tiny'
     split:str='train', # 'train', 'validation' or 'test'
@@ -340,7 +320,7 @@ def data(
 def loss(model, batch): return model(**{k: batch[k] for k in ('input_ids','attention_mask','labels')}).loss
 def metrics(predictions, targets, task='rte'): return score(predictions, targets, task)
 
-# %% ../../nbs/apps/14_language.ipynb #b04ba199
+# %% ../../nbs/apps/14_language.ipynb #3335ef5e
 def recipe(
     scale:str='paper', # 'paper' or 'tiny'
     task:str='rte', # One of `tasks`
@@ -360,3 +340,40 @@ def n_steps(
     "How many steps a task is trained"
     t = pick(tasks, task, 'task')
     return -(-(t.n_train - held_out*(t.split=='hold_out'))//batch_size)*t.epochs
+
+# %% ../../nbs/apps/14_language.ipynb #1159635a
+def fit(
+    model:nn.Module, # From `build`; trained in place
+    train, # Encoded rows, from `data`
+    valid=None, # Rows to write answers to after each epoch
+    recipe:'Recipe'=None, # From `recipe`; its task says which metrics
+    tokenizer=None, # The model's; bytes at tiny scale
+    out=None, # Folder for checkpoints; with it, the best epoch is loaded at the end
+    resume:bool=False, # Go on from the last checkpoint in `out`
+    **kwargs # Other `TrainingArguments`
+)->dict: # Scores on `valid`, the counts of `check`, the log, and the trainer
+    "Check the data, train by a recipe, and score"
+    from sherl_nb.training import last_checkpoint, training_args
+    from transformers import set_seed
+    r = recipe or globals()['recipe'](); tok = tokenizer or get_tokenizer('paper' if model.config.vocab_size>1000 else 'tiny')
+    checked = {k: check(o, max_source=r.extra['max_source'], too_long=r.extra['too_long']) for k,o in (('train',train),('valid',valid)) if o is not None}
+    set_seed(r.seed)
+    keep = dict(save_strategy='epoch', load_best_model_at_end=True, metric_for_best_model='average', greater_is_better=True, save_total_limit=2) if out and valid is not None else {}
+    args = training_args(r, out or tempfile.gettempdir(), **dict(train_sampling_strategy='random', eval_strategy='no' if valid is None else 'epoch') | keep | kwargs)
+    t = writer()(model=model, args=args, train_dataset=train, eval_dataset=valid, data_collator=collate(tok), recipe=r)
+    t.tok = tok; t.train(resume_from_checkpoint=last_checkpoint(out) if resume else None)
+    scores = {} if valid is None else metrics(predict(model, valid, tok, r.eval_batch_size), valid['target'], r.extra['task'])
+    return dict(scores=scores, checked=checked, log=t.state.log_history, trainer=t)
+
+# %% ../../nbs/apps/14_language.ipynb #3dfba212
+def writer():
+    "The trainer whose evaluation writes answers"
+    from sherl_nb.training import AdapterTrainer
+    class WritingTrainer(AdapterTrainer):
+        def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix='eval'):
+            rows = eval_dataset or self.eval_dataset
+            said = predict(self.model, rows, self.tok, self.args.per_device_eval_batch_size)
+            res = {f'{metric_key_prefix}_{k}': v for k,v in metrics(said, rows['target'], self.recipe.extra['task']).items()}
+            self.log(res); self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, res)
+            return res
+    return WritingTrainer

@@ -26,8 +26,8 @@ def check_sim(sim):
     if sim.isnan().any(): raise ValueError(f'Similarity of query {sim.isnan().any(1).nonzero()[0].item()} is NaN: a NaN has no rank. Look for zero or infinite embeddings.')
     return sim if sim.dtype in (torch.float32, torch.float64) else sim.double()
 
-# %% ../../nbs/apps/01_retrieval.ipynb #be051f7c
-tie_rules = 'worst', 'best', 'vse', 'clip4clip'
+# %% ../../nbs/apps/01_retrieval.ipynb #7ef45039
+tie_rules = 'worst', 'best', 'vse', 'index', 'clip4clip'
 
 def ranks(
     sim, # Similarities, higher is better [Q, C]
@@ -48,7 +48,7 @@ def ranks(
         out.append(place(sim[part], right, ties))
     return torch.cat(out)
 
-# %% ../../nbs/apps/01_retrieval.ipynb #15b28a91
+# %% ../../nbs/apps/01_retrieval.ipynb #0a9da0be
 def place(
     sim:Tensor, # Similarities [Q, C]
     right:Tensor, # Right candidates [Q, C]
@@ -60,9 +60,9 @@ def place(
     if ties=='best': return above + 1
     if ties=='worst': return above + (level & ~right).sum(1) + 1
     if ties=='clip4clip': return torch.cat([a+1+torch.arange(n) for a,n in zip(above, level.sum(1))])
-    index = torch.arange(sim.shape[1])
-    last = index.where(level & right, -1).amax(1, keepdim=True)                # later index first
-    return above + (level & (index > last)).sum(1) + 1
+    index = torch.arange(sim.shape[1]) if ties=='vse' else -torch.arange(sim.shape[1])             # higher, or lower, index first
+    mine = index.where(level & right, -len(index)).amax(1, keepdim=True)
+    return above + (level & (index > mine)).sum(1) + 1
 
 # %% ../../nbs/apps/01_retrieval.ipynb #beb9f06c
 medians = dict(floor=lambda r: np_median(r).floor(), lower=lambda r: r.median(), mid=lambda r: np_median(r))
@@ -81,7 +81,7 @@ def recall_metrics(
     res = {f'R@{k}': 100*(ranks<=k).double().mean().item() for k in ks}
     return res | dict(MedR=medians[median](ranks).item(), MeanR=ranks.double().mean().item())
 
-# %% ../../nbs/apps/01_retrieval.ipynb #8491763b
+# %% ../../nbs/apps/01_retrieval.ipynb #39781f8e
 def captions_of(
     n:int, # Number of items
     k:int, # Captions each
@@ -93,8 +93,8 @@ def retrieval_metrics(
     sim, # Similarities [N items, M captions]
     owner=None, # Item of each caption [M]; one caption each when None
     ks=(1,5,10), # Places to look at
-    ties:str='worst', # See `ranks`
-    median:str='floor', # See `recall_metrics`
+    ties='worst', # See `ranks`; a pair for item → caption and caption → item
+    median='floor', # See `recall_metrics`; may be a pair, too
     names=('i2t','t2i'), # Names of item → caption and caption → item
     group:bool=False, # Items rank items, by each item's best caption (CLIP4Clip, MSVD)
 )->dict: # `i2t_R@1` … `t2i_MeanR`, `rsum`
@@ -102,8 +102,9 @@ def retrieval_metrics(
     sim = check_sim(sim); N,M = sim.shape
     if owner is None and N!=M: raise ValueError(f'{N} items and {M} captions: say which item each caption belongs to with owner=..., e.g. captions_of({N}, {M//N or 1}).')
     owner = as_labels(owner, M, 'owner')
-    ways = ranks(best_per_item(sim, owner), ties=ties) if group else ranks(sim, None, owner, ties), ranks(sim.T, owner, None, ties)
-    res = [recall_metrics(r, ks, median) for r in ways]
+    (i,j),medians = ((o,o) if isinstance(o, str) else o for o in (ties, median))
+    ways = ranks(best_per_item(sim, owner), ties=i) if group else ranks(sim, None, owner, i), ranks(sim.T, owner, None, j)
+    res = [recall_metrics(r, ks, m) for r,m in zip(ways, medians)]
     out = {f'{name}_{k}': v for name,m in zip(names, res) for k,v in m.items()}
     return out | dict(rsum=sum(m[f'R@{k}'] for m in res for k in ks))
 

@@ -6,15 +6,16 @@ Docs: https://sherl-nb.github.io/sherl_nb/models/clip_towers.html.md"""
 
 # %% auto #0
 __all__ = ['sizes', 'libraries', 'prefixes', 'inside', 'transposed', 'not_weights', 'transformers_clip', 'open_clip_clip',
-           'make_clip', 'rename', 'to_open_clip', 'to_transformers', 'read_state', 'read_pickle', 'fitted', 'load_clip',
+           'make_clip', 'rename', 'to_open_clip', 'to_transformers', 'check_activation', 'fitted', 'load_clip',
            'causal_mask', 'transformers_towers', 'open_clip_towers', 'towers', 'hidden_states', 'take']
 
-# %% ../../nbs/models/clip_towers.ipynb #3eb4ad2d
-import math, torch
+# %% ../../nbs/models/clip_towers.ipynb #d2ba9ad2
+import json, math, torch
 from pathlib import Path
 from types import SimpleNamespace
 from torch import nn, Tensor
 from ..consolidation import pick
+from ..saving import local_copy, read_weights, refuse_misfits
 
 # %% ../../nbs/models/clip_towers.ipynb #5ce54b67
 sizes = dict(
@@ -90,30 +91,17 @@ def to_transformers(
         for o,w in parts: out[rename(k.replace('.attn.in_proj_', f'.self_attn.{o}_proj.'), back, inside_back)] = w
     return out
 
-# %% ../../nbs/models/clip_towers.ipynb #90419281
-def read_state(
-    source, # State dict, path of a weights file, folder saved by transformers, or hub name
-)->dict: # Name -> tensor
-    "Read weights without executing anything"
-    if isinstance(source, dict): return source
-    path = Path(source)
-    if path.suffix=='.safetensors':
-        from safetensors.torch import load_file
-        if not path.is_file(): raise ValueError(f'There is no file {path}. Check the path of the weights.')
-        return load_file(path)
-    if path.suffix in ('.pt','.pth','.bin'): return read_pickle(path)
-    from transformers import CLIPModel
-    return CLIPModel.from_pretrained(str(source)).state_dict()
+# %% ../../nbs/models/clip_towers.ipynb #ce07e20c
+def check_activation(
+    source, # Folder with a config.json, or anything else
+):
+    "Refuse weights that were trained with another activation than QuickGELU"
+    if isinstance(source, dict) or not (f := Path(source)/'config.json').is_file(): return
+    c = json.loads(f.read_text(encoding='utf-8'))
+    used = {k: (c.get(k) or {}).get('hidden_act', 'quick_gelu') for k in ('vision_config','text_config')}
+    if bad := [f'{k} has {v!r}' for k,v in used.items() if v!='quick_gelu']: raise ValueError(f'{f}: {", ".join(bad)}, but this CLIP computes QuickGELU, as OpenAI\'s: take openai/clip-vit-base-patch32.')
 
-def read_pickle(path):
-    if not path.is_file(): raise ValueError(f'There is no file {path}. Check the path of the weights.')
-    try: state = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as e:
-        raise ValueError(f'{path} is not a plain state dict ({str(e).splitlines()[0][:100]}). A TorchScript program (OpenAI\'s own .pt) or a pickled '
-                         'model would have to be executed: load it where you trust it, and save its state_dict() with safetensors.') from None
-    return state if isinstance(state, dict) else {}
-
-# %% ../../nbs/models/clip_towers.ipynb #336a1cc4
+# %% ../../nbs/models/clip_towers.ipynb #e10eeea1
 not_weights = 'input_resolution', 'context_length', 'vocab_size', 'text_model.embeddings.position_ids', 'vision_model.embeddings.position_ids'
 
 def fitted(
@@ -129,15 +117,12 @@ def fitted(
 
 def load_clip(
     clip:nn.Module, # CLIP by either library, changed in place
-    source, # See `read_state`
+    source, # See `read_weights`
 )->nn.Module: # The same, with the weights
     "Load weights of either library into CLIP"
-    state,want = fitted(read_state(source), clip), clip.state_dict()
-    wrong = dict(missing=[k for k in want if k not in state], unexpected=[k for k in state if k not in want],
-        mismatched=[f'{k} {tuple(state[k].shape)} for {tuple(v.shape)}' for k,v in want.items() if k in state and state[k].shape!=v.shape])
-    if any(wrong.values()):
-        what = '; '.join(f'{k} {v[0]}' + (f' and {len(v)-1} more' if len(v)>1 else '') for k,v in wrong.items() if v)
-        raise ValueError(f'These weights do not fit this {type(clip).__name__}: {what}. Nothing was loaded. ViT-B/32 weights fit scale=\'paper\'.')
+    check_activation(source := local_copy(source))
+    state = fitted(read_weights(source), clip)
+    refuse_misfits(state, clip.state_dict(), 'This state dict' if isinstance(source, dict) else str(source), f"This is a {type(clip).__name__}; ViT-B/32 weights fit scale='paper'.")
     clip.load_state_dict(state)
     return clip
 

@@ -21,7 +21,7 @@ from transformers import BertConfig
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer
 
-# %% ../../nbs/models/01_clip_vil.ipynb #1d6fab0e
+# %% ../../nbs/models/01_clip_vil.ipynb #d0f09040
 @dataclass
 class ClipVilConfig:
     "Sizes of the network; the defaults are the paper's"
@@ -37,6 +37,7 @@ class ClipVilConfig:
     dropout:float=.1 # Of BERT
     init:float=.02 # Standard deviation of random weights
     batch_stats:bool=False # Frozen batch norm on batch statistics while training (official; see below)
+    at_once:int=None # Pictures that go through the CNN together; all of a batch when None (official)
 
     @property
     def bert(self):
@@ -57,26 +58,31 @@ def clip_resnet(
         if isinstance(c, nn.Conv2d): nn.init.kaiming_normal_(c.weight, nonlinearity='relu')   # random weights keep the size of their signal
     return m
 
-# %% ../../nbs/models/01_clip_vil.ipynb #42d1f211
+# %% ../../nbs/models/01_clip_vil.ipynb #2bca75c6
 class GridFeatures(nn.Module):
     "A picture's grid of CLIP features"
     def __init__(self,
         layers=(4,6,10,6), # Bottlenecks a stage
         width:int=80, # Width of the first stage
         batch_stats:bool=False, # Batch norm on batch statistics while training
+        at_once:int=None, # Pictures that go through together; all when None
     ):
         super().__init__()
-        self.visual,self.batch_stats = clip_resnet(layers, width), batch_stats
+        self.visual,self.batch_stats,self.at_once = clip_resnet(layers, width), batch_stats, at_once
         self.train(self.training)
+
+    def stages(self, x):
+        v = self.visual
+        for stage in v.stem, v.layer1, v.layer2, v.layer3, v.layer4: x = stage(x)
+        return x
 
     def forward(self,
         x:Tensor, # Pictures [B, 3, H, W]
     )->Tensor: # Features [B, 32*width, H/32, W/32]
-        "Stem and four stages"
+        "Stem and four stages, some pictures at a time"
         if self.batch_stats: self.norms(self.training)
-        x = self.visual.stem(x)
-        for stage in self.visual.layer1, self.visual.layer2, self.visual.layer3, self.visual.layer4: x = stage(x)
-        return x
+        if self.batch_stats or not self.at_once: return self.stages(x)
+        return torch.cat([self.stages(part) for part in x.split(self.at_once)])
 
 # %% ../../nbs/models/01_clip_vil.ipynb #a0b2d2bb
 @patch
@@ -92,7 +98,7 @@ def train(self:GridFeatures, mode:bool=True):
     self.norms(mode and self.batch_stats)
     return self
 
-# %% ../../nbs/models/01_clip_vil.ipynb #4e680e76
+# %% ../../nbs/models/01_clip_vil.ipynb #a3eef2bb
 class GridPosition(nn.Module):
     "Add row and column embeddings, and flatten the map to tokens"
     def __init__(self,
@@ -112,7 +118,7 @@ class GridPosition(nn.Module):
         at = self.y_position_embedding.weight[:h,None] + self.x_position_embedding.weight[:w]
         return f.flatten(2).transpose(1, 2) + at.flatten(0, 1)
 
-# %% ../../nbs/models/01_clip_vil.ipynb #9f69dd5e
+# %% ../../nbs/models/01_clip_vil.ipynb #af828441
 class VisualProjection(nn.Module):
     "dropout(LN(Wx)), to BERT's width"
     def __init__(self, features, D, dropout=.1):
@@ -126,14 +132,14 @@ class JointEncoder(nn.Module):
         super().__init__()
         self.layer = nn.ModuleList(BertLayer(cfg.bert, i) for i in range(cfg.n_layers))
         self.visn_fc = VisualProjection(32*cfg.cnn_width, cfg.width, cfg.dropout)
-        self.visual_model = GridFeatures(cfg.cnn_layers, cfg.cnn_width, cfg.batch_stats)
+        self.visual_model = GridFeatures(cfg.cnn_layers, cfg.cnn_width, cfg.batch_stats, cfg.at_once)
         self.visual_pos = GridPosition(cfg.grid, 32*cfg.cnn_width)
 
     def forward(self, x, mask):
         for layer in self.layer: x = layer(x, mask)
         return x
 
-# %% ../../nbs/models/01_clip_vil.ipynb #05ea61dd
+# %% ../../nbs/models/01_clip_vil.ipynb #6f9f68da
 class Pooler(nn.Module):
     "The first token, through a linear layer (no tanh)"
     def __init__(self, D):
@@ -159,7 +165,7 @@ class JointBert(nn.Module):
         x = torch.cat([words, self.encoder.visn_fc(cells)], 1)
         return self.pooler(self.encoder(x, (attention_mask[:,None,None]-1).to(x.dtype) * 10_000))
 
-# %% ../../nbs/models/01_clip_vil.ipynb #5cffe146
+# %% ../../nbs/models/01_clip_vil.ipynb #16d77446
 def answer_loss(
     logits:Tensor, # [B, A]
     labels:Tensor, # Score of each answer, 0 to 1 [B, A]
@@ -176,7 +182,7 @@ def answer_head(
     "Linear D -> 2D, GELU, LayerNorm, Linear 2D -> n"
     return nn.Sequential(nn.Linear(D, 2*D), nn.GELU(), nn.LayerNorm(2*D, eps=1e-12), nn.Linear(2*D, n))
 
-# %% ../../nbs/models/01_clip_vil.ipynb #68fe8c0a
+# %% ../../nbs/models/01_clip_vil.ipynb #7c025983
 class ClipVil(nn.Module):
     "CLIP-ViL for questions about pictures"
     def __init__(self,
@@ -189,31 +195,45 @@ class ClipVil(nn.Module):
             if isinstance(m, (nn.Linear, nn.Embedding)): nn.init.normal_(m.weight, std=cfg.init)
             if isinstance(m, nn.Linear): nn.init.zeros_(m.bias)
 
-    def forward(self, input_ids, pixel_values, attention_mask=None, labels=None):
-        "Logits [B, A], and the loss when there are `labels`"
-        self.check_input(input_ids, pixel_values)
+    def forward(self,
+        input_ids:Tensor, # Word pieces [B, T]
+        pixel_values:Tensor=None, # Pictures [B, 3, H, W]
+        attention_mask:Tensor=None, # 1 for words, 0 for padding [B, T]; all words when None
+        labels:Tensor=None, # Score of each answer [B, A]
+        cells:Tensor=None, # From `encode`, in place of the pictures [B, V, features]
+    )->SequenceClassifierOutput: # Logits [B, A], and the loss when there are labels
+        "Answer questions about pictures"
+        self.check_input(input_ids, pixel_values if cells is None else cells)
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        cells = self.bert.encoder.visual_pos(self.bert.encoder.visual_model(pixel_values))
+        cells = self.encode(pixel_values) if cells is None else cells
         logits = self.logit_fc(self.bert(input_ids, cells, attention_mask=torch.cat([mask, mask.new_ones(cells.shape[:2])], 1)))
         return SequenceClassifierOutput(loss=None if labels is None else answer_loss(logits, labels), logits=logits)
 
-# %% ../../nbs/models/01_clip_vil.ipynb #906d73b7
+# %% ../../nbs/models/01_clip_vil.ipynb #328aa5f3
 @patch
-def check_input(self:ClipVil, input_ids, pixel_values):
-    "Refuse what the network cannot take"
-    n = self.bert.embeddings.position_embeddings.num_embeddings
-    if input_ids.shape[1]>n: raise ValueError(f'The question has {input_ids.shape[1]} word pieces, but the network has positions for {n}: truncate it.')
-    if len(input_ids)!=len(pixel_values): raise ValueError(f'{len(input_ids)} questions, but {len(pixel_values)} pictures: pass one picture a question.')
+def encode(self:ClipVil,
+    pixel_values:Tensor, # Pictures [B, 3, H, W]
+)->Tensor: # Their cells [B, V, features]
+    "CNN features of the pictures, positions added"
     if pixel_values.dim()!=4 or pixel_values.shape[1]!=3 or any(s%32 for s in pixel_values.shape[2:]):
         raise ValueError(f'Pictures have shape {tuple(pixel_values.shape)}, but must be [B, 3, H, W] with H and W multiples of 32: pad them.')
+    return self.bert.encoder.visual_pos(self.bert.encoder.visual_model(pixel_values))
 
-# %% ../../nbs/models/01_clip_vil.ipynb #9c2da32f
+@patch
+def check_input(self:ClipVil, input_ids, pictures):
+    "Refuse what the network cannot take"
+    if pictures is None: raise ValueError('There is no picture: pass pixel_values, or cells from `encode`.')
+    n = self.bert.embeddings.position_embeddings.num_embeddings
+    if input_ids.shape[1]>n: raise ValueError(f'The question has {input_ids.shape[1]} word pieces, but the network has positions for {n}: truncate it.')
+    if len(input_ids)!=len(pictures): raise ValueError(f'{len(input_ids)} questions, but {len(pictures)} pictures: pass one picture a question.')
+
+# %% ../../nbs/models/01_clip_vil.ipynb #3f8b579a
 def official_layout(
 )->dict: # Name -> shape
     "Names and shapes of the entries of `Epoch11_LXRT.pth` that the official loader reads"
     return json.loads((files('sherl_nb')/'data'/'clipvil_lxrt.json').read_text())
 
-# %% ../../nbs/models/01_clip_vil.ipynb #68ab1768
+# %% ../../nbs/models/01_clip_vil.ipynb #711cb476
 unused = {
     'bert.encoder.visn_fc.box_': 'box geometry: grid features have no boxes',
     'bert.encoder.visual_model.visual.attnpool.': "CLIP's attention pool: skipped, the grid is wanted",
@@ -222,7 +242,7 @@ unused = {
     'bert.encoder.visual_model.text_projection': "CLIP's text tower", 'bert.encoder.visual_model.logit_scale': "CLIP's contrastive loss",
     'cls.': 'masked-word and matching heads of the pre-training', 'obj_predict_head.': 'object head of the pre-training'}
 
-# %% ../../nbs/models/01_clip_vil.ipynb #65f88ebc
+# %% ../../nbs/models/01_clip_vil.ipynb #2eaf780c
 def plain_names(
     state, # What the file held
 )->dict: # Flat state dict, `module.` stripped, unused entries left out
@@ -240,7 +260,7 @@ def names_wanted(
     shapes = {n: tuple(t.shape) for n,t in model.state_dict().items() if not n.startswith('sherl.')}
     return {('answer_head.' if n.startswith('logit_fc.') else '') + n: s for n,s in shapes.items()}
 
-# %% ../../nbs/models/01_clip_vil.ipynb #11348f49
+# %% ../../nbs/models/01_clip_vil.ipynb #191b56b3
 def check_names(
     got, # Name -> tensor
     want, # Name -> shape
@@ -254,7 +274,7 @@ def check_names(
             f'{len(v)} {k}: {", ".join(v[:3])}{" …" if len(v)>3 else ""}' for k,v in kinds.items() if v) +
             '. Pass the state dict of Epoch11_LXRT.pth and a model of the same sizes, before LoRA or other changes to its modules.')
 
-# %% ../../nbs/models/01_clip_vil.ipynb #f2c5caa2
+# %% ../../nbs/models/01_clip_vil.ipynb #d9b9b405
 numbers = {o: str(i+1) for i,o in enumerate('one two three four five six seven eight nine ten'.split())}
 
 def normalise_answer(
@@ -266,7 +286,7 @@ def normalise_answer(
     for article in 'a ', 'an ', 'the ': a = a.removeprefix(article).strip() if a.startswith(article) else a
     return (numbers | dict(grey='gray')).get(a, a)
 
-# %% ../../nbs/models/01_clip_vil.ipynb #a32b73e7
+# %% ../../nbs/models/01_clip_vil.ipynb #b111bd5d
 def transfer_answers(
     weight:Tensor, # Rows of the pre-training answers [P, 2D]
     bias:Tensor, # [P]
@@ -281,7 +301,7 @@ def transfer_answers(
     w,b = weight[at.clamp_min(0)], bias[at.clamp_min(0)]
     return torch.where(at[:,None]<0, 0., w), torch.where(at<0, 0., b), [i for i,a in enumerate(answers) if normalise_answer(a) in ids]
 
-# %% ../../nbs/models/01_clip_vil.ipynb #268f03f0
+# %% ../../nbs/models/01_clip_vil.ipynb #82e1d4c7
 def from_official(
     state, # State dict of `Epoch11_LXRT.pth`
     answers=None, # The new answers, in order of their labels
@@ -301,7 +321,7 @@ def from_official(
     model.load_state_dict(new, strict=False, assign=next(model.parameters()).is_meta)
     return model
 
-# %% ../../nbs/models/01_clip_vil.ipynb #a754e25d
+# %% ../../nbs/models/01_clip_vil.ipynb #06a73e30
 def read_checkpoint(
     path, # `.safetensors`, or a file by `torch.save`
 )->dict: # State dict on the CPU

@@ -229,7 +229,7 @@ def forward(self:Transformer,
     queries = queries.expand(len(x), -1, -1)
     return self.decoder(torch.zeros_like(queries), queries, memory, side_memory, pos, padding), memory[:,-text.shape[1]:]
 
-# %% ../../nbs/models/02_mdetr.ipynb #0defb2d8
+# %% ../../nbs/models/02_mdetr.ipynb #cf3662e6
 class BoxHead(nn.Module):
     "Three layers from a query to a box"
     def __init__(self, D):
@@ -253,9 +253,23 @@ class Mdetr(nn.Module):
         self.query_embed = nn.Embedding(cfg.queries, cfg.D)
         self.class_embed,self.bbox_embed = nn.Linear(cfg.D, cfg.positions), BoxHead(cfg.D)
         self.contrastive_align_projection_image,self.contrastive_align_projection_text = nn.Linear(cfg.D, cfg.align), nn.Linear(cfg.D, cfg.align)
-        self.early_dropout = True
+        self.early_dropout,self.at_once = True, None
 
-# %% ../../nbs/models/02_mdetr.ipynb #eea421be
+# %% ../../nbs/models/02_mdetr.ipynb #4ef9cd13
+@patch
+def features(self:Mdetr,
+    pixel_values:Tensor, # Pictures [B, 3, H, W]
+    pixel_mask:Tensor=None, # 1 for real pixels [B, H, W]; all when None
+)->tuple: # Features [B, D, H/32, W/32] and their padding
+    "The ResNet's features at the transformer's width, `at_once` pictures at a time"
+    if pixel_mask is None: pixel_mask = torch.ones_like(pixel_values[:,0])
+    n = self.at_once or len(pixel_values)
+    with self.transformer.early():
+        parts = [self.backbone[0](x, m==0) for x,m in zip(pixel_values.split(n), pixel_mask.split(n))]
+        x,padding = parts[0] if len(parts)==1 else (torch.cat(o) for o in zip(*parts))
+        return self.input_proj(x), padding
+
+# %% ../../nbs/models/02_mdetr.ipynb #e9800dbd
 @patch
 def predict(self:Mdetr,
     x:Tensor, # A prediction level [B, Q, D]
@@ -267,19 +281,18 @@ def predict(self:Mdetr,
 
 @patch
 def forward(self:Mdetr,
-    pixel_values:Tensor, # Pictures [B, 3, H, W]
+    pixel_values:Tensor, # Pictures [B, 3, H, W]; not read when there are `features`
     input_ids:Tensor, # Captions [B, T]
     pixel_mask:Tensor=None, # 1 for real pixels [B, H, W]; all when None
     attention_mask:Tensor=None, # 1 for real tokens [B, T]; all when None
     targets=None, # B dicts with 'boxes' [n, 4] and 'positive_map' [n, 256]
+    features:tuple=None, # What `features` returned, in place of the pictures
 )->dict: # As `predict` for the last level, the other levels in 'aux', and with targets 'loss'
     "Predict boxes for every query"
-    if pixel_mask is None: pixel_mask = torch.ones_like(pixel_values[:,0])
     if attention_mask is None: attention_mask = torch.ones_like(input_ids)
-    with self.transformer.early():
-        x,padding = self.backbone[0](pixel_values, pixel_mask==0)
-        x,pos = self.input_proj(x), self.backbone[1](padding)
-    levels,words = self.transformer(x, padding, pos, self.query_embed.weight, input_ids, attention_mask)
+    self.check_input(pixel_values if features is None else features[0], input_ids, targets)
+    x,padding = self.features(pixel_values, pixel_mask) if features is None else features
+    levels,words = self.transformer(x, padding, self.backbone[1](padding), self.query_embed.weight, input_ids, attention_mask)
     words = F.normalize(self.contrastive_align_projection_text(words), dim=-1)
     *aux,out = [self.predict(o, words) for o in levels]
     return self.with_loss(out | dict(aux=aux), targets)
@@ -289,7 +302,15 @@ def with_loss(self:Mdetr, out, targets):
     from sherl_nb.models.matching import grounding_losses, weighted
     return out if targets is None else dict(loss=weighted(grounding_losses(out, targets))) | out
 
-# %% ../../nbs/models/02_mdetr.ipynb #6464c339
+@patch
+def check_input(self:Mdetr, pictures, input_ids, targets):
+    "Refuse what the network cannot take"
+    longest = self.cfg.text['max_position_embeddings']-2                         # RoBERTa counts positions from 2
+    if input_ids.shape[1]>longest: raise ValueError(f'A caption has {input_ids.shape[1]} tokens, but RoBERTa has positions for {longest}: shorten it.')
+    n = dict(pictures=len(pictures), captions=len(input_ids)) | ({} if targets is None else dict(targets=len(targets)))
+    if len(set(n.values()))>1: raise ValueError(f'The batch has {", ".join(f"{v} {k}" for k,v in n.items())}: pass one of each.')
+
+# %% ../../nbs/models/02_mdetr.ipynb #a4510f60
 ignored_keys = 'transformer.text_encoder.embeddings.position_ids',
 
 def backbone_keys(
@@ -298,7 +319,7 @@ def backbone_keys(
     "What the released checkpoint holds: everything but the side blocks"
     return {k: v for k,v in model.state_dict().items() if '.side_block.' not in k}
 
-# %% ../../nbs/models/02_mdetr.ipynb #3d5535d0
+# %% ../../nbs/models/02_mdetr.ipynb #9447bdf8
 taps = dict(encoder=(0,1,3,5), decoder=(0,2,3,4))
 
 def plot_mdetr(
@@ -336,7 +357,7 @@ def plot_mdetr(
     ax.set(xlim=(-.7,q+m+1.7), ylim=(-.4,3.6)); ax.axis('off')
     return ax
 
-# %% ../../nbs/models/02_mdetr.ipynb #0c4eb514
+# %% ../../nbs/models/02_mdetr.ipynb #2bd4bcfa
 def side_block(
     D:int, # Width of the transformer
     d:int, # Side width
@@ -347,12 +368,13 @@ def side_block(
     if mode=='official': return preset('mdetr', dims=[D]*n, d=d, mlp_width=D)
     return Consolidation([D]*n, d, mlp_width=D, init='xavier')
 
-# %% ../../nbs/models/02_mdetr.ipynb #bb77d9db
+# %% ../../nbs/models/02_mdetr.ipynb #1d872eb6
 def add_sherl(
     model:Mdetr, # Changed in place
     mode:str='official', # 'official': as published; 'default': safe form, pre-trained start
     factor:int=2, # Width over side width
     early_dropout:bool=None, # Dropout in the frozen layers while training; as in the official code when None
+    recompute:bool=True, # Compute the inside of the side blocks again in the backward pass; the official code keeps it
 )->Mdetr: # The same model, ready to train
     "Freeze the model, put SHERL into encoder and decoder; side blocks and heads train"
     if mode not in ('official','default'): raise ValueError(f"mode is {mode!r}, but must be 'official' or 'default'.")
@@ -360,10 +382,11 @@ def add_sherl(
     cfg,official = model.cfg, mode=='official'
     for name,n in ('encoder',cfg.encoder_layers), ('decoder',cfg.decoder_layers):
         if n!=6: raise ValueError(f"SHERL's taps {taps[name]} are those of 6 layers, but the {name} has {n}.")
-    if cfg.D//factor<1: raise ValueError(f'factor={factor} makes the side width {cfg.D}//{factor} = 0: choose 1 to {cfg.D}.')
+    if not 1<=factor<=cfg.D: raise ValueError(f'factor={factor}, but the side width is {cfg.D}//factor: choose 1 to {cfg.D}.')
     only_heads(model)
     for stack,at in (model.transformer.encoder,taps['encoder']), (model.transformer.decoder,taps['decoder']):
         stack.side_block,stack.taps = side_block(cfg.D, cfg.D//factor, mode).to(model.query_embed.weight), at
+        stack.side_block.recompute = recompute
     model.transformer.decoder.norm_aux = not official
     model.early_dropout = official if early_dropout is None else early_dropout
     return model.train(model.training)
@@ -374,7 +397,7 @@ def only_heads(model):
     for n in head_modules: getattr(model, n).requires_grad_(True)
     return model
 
-# %% ../../nbs/models/02_mdetr.ipynb #15a89daf
+# %% ../../nbs/models/02_mdetr.ipynb #839a9164
 @patch
 def train(self:Mdetr,
     mode:bool=True, # Training, or evaluation
@@ -386,7 +409,7 @@ def train(self:Mdetr,
         for m in [self.backbone, t.text_encoder, t.resizer, *t.encoder.layers, *t.decoder.layers[:-1]]: m.eval()
     return self
 
-# %% ../../nbs/models/02_mdetr.ipynb #e5edc013
+# %% ../../nbs/models/02_mdetr.ipynb #1f4bfc9f
 def read_checkpoint(
     path, # A .pth file, or what torch.load returned
     ema:bool=True, # Take 'model_ema' where there is one
@@ -408,7 +431,7 @@ def unsafe(path, e):
     return (f'{path} cannot be read as plain tensors ({str(e).splitlines()[0][:200]}). It is damaged, or it pickles objects other than argparse.Namespace, which could run code. '
             "If you trust the file, open it once with weights_only=False where that is safe, and save the 'model' entry alone: torch.save(checkpoint['model'], ...).")
 
-# %% ../../nbs/models/02_mdetr.ipynb #28663cbe
+# %% ../../nbs/models/02_mdetr.ipynb #d307cfbf
 def from_official(
     checkpoint, # Path of pretrained_resnet101_checkpoint.pth, or the dictionary in it
     model:Mdetr=None, # Where to put the weights, in place; None: SHERL at paper scale
