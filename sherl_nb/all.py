@@ -7,7 +7,7 @@ Docs: https://sherl-nb.github.io/sherl_nb/all.html.md"""
 # %% auto #0
 __all__ = ['parts']
 
-# %% ../nbs/99_all.ipynb #4fa6f423
+# %% ../nbs/99_all.ipynb #522500ad
 from .redundancy import *
 from .consolidation import *
 from .late import *
@@ -15,7 +15,11 @@ from .memory import *
 from .saving import *
 from .baselines import *
 from .training import *
+from .replay import *
+from .cache import *
+from .stream import *
+from .int8 import *
 from .assets import *
 from importlib import import_module
-parts = 'redundancy consolidation late memory saving baselines training assets'.split()
+parts = 'redundancy consolidation late memory saving baselines training replay cache stream int8 assets'.split()
 __all__ = [n for p in parts for n in import_module(f'sherl_nb.{p}').__all__]

@@ -164,7 +164,7 @@ def demo_settings(quick, method, seeds, n_train, n_test, epochs):
         if v<1: raise ValueError(f'{k} is {v}, but must be at least 1.')
     return (names, 1, min(n_train, 400), min(n_test, 300), 2) if quick else (names, seeds, n_train, n_test, epochs)
 
-# %% ../nbs/09_demo.ipynb #b35d0669
+# %% ../nbs/09_demo.ipynb #56f0408a
 @call_parse
 def sherl_demo(
     quick:store_true=False, # A first look: one seed, two epochs, 400 texts
@@ -185,6 +185,8 @@ def sherl_demo(
     start,out,rows,table = time.perf_counter(), Path(out), [], load_table(data, text_col, label_col)
     classes,tok = table['train'].features['label'].names, minilm()[0]
     print(f'{len(classes)} classes, {min(n_train, len(table["train"]))} training and {min(n_test, len(table["test"]))} test texts, {seeds} seed(s) of {", ".join(names)}')
+    steps = -(-min(n_train, len(table["train"]))//16)*epochs
+    if steps<150: print(f'{steps} training steps are enough to see that everything works, too few to compare methods: SHERL starts from zero and catches up later.')
     batch = longest_batch(table['train'], tok)
     cost = {v: costs(v, len(classes), batch) for v in names}
     for seed in range(seeds):

@@ -132,7 +132,7 @@ class Places(memory.PeakMemory):
     def where(self): # Phase, and module (empty in the backward pass)
         "When and where the peak is reached"
         at = int(np.array([n for _,n in self.events[:self.end]]).cumsum().argmax())
-        phase = [n for i,n in self.marks if i<=at][-1]
+        phase = (['start'] + [n for i,n in self.marks if i<=at])[-1]
         return phase, [n for i,n in self.places if i<=at][-1] if phase=='forward' else ''
 
 # %% ../../nbs/studies/20_memory.ipynb #911a1122
