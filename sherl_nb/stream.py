@@ -9,8 +9,8 @@ __all__ = ['Weights', 'unload', 'StreamPlan', 'needed_modules', 'fake_run', 'Sta
            'read_hidden', 'as_batch', 'feed', 'run_stage', 'given_next', 'same', 'stream_taps', 'one_stage',
            'stage_done', 'stages_to_run', 'tidy', 'load_late', 'start_head']
 
-# %% ../nbs/07a_stream.ipynb #f4c86f1a
-import hashlib, shutil, torch
+# %% ../nbs/07a_stream.ipynb #c1258067
+import ctypes, hashlib, shutil, torch
 from accelerate.utils import set_module_tensor_to_device
 from contextlib import contextmanager
 from dataclasses import replace
@@ -46,7 +46,7 @@ class Weights:
         with safe_open(self.where[self.key[name]], 'pt') as f: t = f.get_tensor(self.key[name])
         return t.to(self.types[name]) if t.dtype!=self.types[name] else t.clone()
 
-# %% ../nbs/07a_stream.ipynb #69ead69d
+# %% ../nbs/07a_stream.ipynb #4b71443c
 @patch
 def identify(self:Weights, model:nn.Module)->str: # Fingerprint, as `saving.fingerprint` would have it
     "Hash all weights of the backbone, and note the hashes on the model"
@@ -64,8 +64,10 @@ def load(self:Weights, model:nn.Module, names):
     for n in names: set_module_tensor_to_device(model, n, 'cpu', value=self.get(n), dtype=self.types[n])
 
 def unload(model:nn.Module, names):
-    "Back to the `meta` device"
+    "Back to the `meta` device, and the memory back to the system"
     for n in names: set_module_tensor_to_device(model, n, 'meta')
+    try: ctypes.CDLL('libc.so.6').malloc_trim(0)                                  # glibc keeps freed memory otherwise, layer after layer
+    except (OSError, AttributeError): pass                                       # another C library
 
 # %% ../nbs/07a_stream.ipynb #39245399
 class StreamPlan(Plan):
