@@ -25,7 +25,7 @@ from transformers import BatchEncoding, set_seed
 from .consolidation import as_map, pick, tokens
 from .late import find_head
 from .memory import MiB, same_random_state
-from .replay import Player, backbone_alone, cut_points, hollow, real_tokens, rehearse, run_taps, trace
+from .replay import Player, backbone_alone, cut_points, hollow, real_tokens, rehearse, run_taps, symbolic, trace
 from .saving import fingerprint, heads_of, write_whole
 
 # %% ../nbs/07_cache.ipynb #6775c713
@@ -76,7 +76,6 @@ def dropped(
     spec:dict, # From `trace`
 )->dict: # Name -> [route, shape, type]
     "Arguments that only the early route reads: features with two dimensions or more a row"
-    from sherl_nb.replay import symbolic
     route = next(iter(spec['routes'])); like = spec['example'][route]
     return {k: [route, symbolic(v.shape, like), str(v.dtype).removeprefix('torch.')] for k,v in batch.items() if isinstance(v, Tensor) and v.is_floating_point() and v.dim()>2}
 

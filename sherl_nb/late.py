@@ -9,8 +9,8 @@ __all__ = ['tap_dtypes', 'cache_names', 'head_names', 'graph_parameters', 'is_st
            'stack_candidates', 'open_last', 'route_name', 'find_stack', 'SherlConfig', 'Route', 'first_tensor',
            'swap_first', 'is_frozen_norm', 'ifnone_first', 'slices', 'join', 'in_groups', 'Grouped', 'rows_of',
            'EncoderRoute', 'DecoderRoute', 'out_width', 'tower', 'find_head', 'named_submodule', 'choose_taps',
-           'make_side', 'Graft', 'graft', 'make_route', 'ungraft', 'print_trainable_parameters', 'set_recompute',
-           'plot_routes', 'draw_route']
+           'make_side', 'Graft', 'graft', 'make_route', 'ungraft', 'print_trainable_parameters', 'plot_routes',
+           'draw_route']
 
 # %% ../nbs/02_late.ipynb #ee80b7f7
 import inspect, torch
@@ -574,19 +574,6 @@ def print_trainable_parameters(
     "Print how many of the model's parameters train, as peft does"
     n,a = sum(p.numel() for p in model.parameters() if p.requires_grad), n_params(model)
     print(f'trainable params: {n:,} || all params: {a:,} || trainable%: {100*n/a:.4f}')
-
-# %% ../nbs/02_late.ipynb #bb30978b
-def set_recompute(
-    model:nn.Module, # With SHERL on it, by `graft` or wired by an application
-    recompute:str='all', # See `SherlConfig`
-    chunk:int=1024, # See `SherlConfig`
-)->nn.Module: # The same model
-    "Choose what the backward pass computes again"
-    SherlConfig(recompute=recompute, chunk=chunk)
-    for m in model.modules():
-        if isinstance(m, Consolidation): m.recompute,m.chunk = recompute!='none', chunk
-        if isinstance(m, Route): m.detach(); m.recompute,m.chunk = recompute, chunk; m.attach()
-    return model
 
 # %% ../nbs/02_late.ipynb #78554bfd
 def plot_routes(

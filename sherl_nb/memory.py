@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from fastcore.basics import patch
 from torch import nn, Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode, DataDependentOutputException, DynamicOutputShapeException
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, DataDependentOutputException, DynamicOutputShapeException
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 from torch.utils._pytree import tree_leaves, tree_map_only
@@ -351,7 +351,7 @@ def estimate(
     check_request(model, optimizer, steps, autocast, device)
     rules = cuda_rules if device=='cuda' else nullcontext
     if device=='cuda' and inspect.isclass(optimizer) and 'foreach' in inspect.signature(optimizer).parameters: optimizer = functools.partial(optimizer, foreach=True)
-    get_batch = lambda: tree_map_only(Tensor, as_fake, read_batch(batch, loss_fn))
+    get_batch = lambda: tree_map_only(Tensor, lambda t: t if isinstance(t, FakeTensor) else as_fake(t), read_batch(batch, loss_fn))
     try:
         with same_random_state(model), torch.device('cpu'), FakeTensorMode(allow_non_fake_inputs=True), rules():
             return run(model, as_fake, get_batch, optimizer, loss_fn, steps, autocast, train)

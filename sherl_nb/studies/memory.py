@@ -6,8 +6,8 @@ Docs: https://sherl-nb.github.io/sherl_nb/studies/memory.html.md"""
 
 # %% auto #0
 __all__ = ['methods', 'reasons', 'single', 'packages', 'columns', 'key', 'shown', 'Method', 'reason', 'set_options',
-           'EarlyGroups', 'group_early', 'checkpoint_inner', 'Places', 'predict', 'read_rows', 'save_rows',
-           'memory_study', 'networks', 'show_rows', 'sherl_memory']
+           'EarlyGroups', 'group_early', 'Places', 'predict', 'read_rows', 'save_rows', 'memory_study', 'networks',
+           'show_rows', 'sherl_memory']
 
 # %% ../../nbs/studies/20_memory.ipynb #aa60cccb
 import numpy as np, torch
@@ -20,13 +20,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from torch import nn
 from torch.utils._pytree import tree_leaves
-from torch.utils.checkpoint import checkpoint
 from unittest import mock
 from .. import memory
 from ..apps.core import App, apps, get_app
 from ..consolidation import Consolidation, pick
 from ..int8 import quantize_frozen
-from ..late import Grouped, Route, find_stack, inner_stack, out_width, tap_dtypes
+from ..late import Grouped, Route, find_stack, out_width, tap_dtypes
 
 # %% ../../nbs/studies/20_memory.ipynb #24c9947d
 @dataclass(frozen=True)
@@ -45,14 +44,13 @@ methods = dict(
     lora_last_lean=Method('LoRA, last block, in groups', 'lora_last', lean=True), lora_last_decoder_lean=Method('LoRA, last decoder block, in groups', 'lora_last', dict(stack='decoder.block'), True),
     last=Method('last block', 'last'), lst=Method('LST', 'lst'), unipt=Method('UniPT', 'unipt'),
     sherl_official=Method('SHERL, official', 'sherl', options=dict(recompute='none', chunk=None, at_once=None)), sherl=Method('SHERL', 'sherl_default'),
-    sherl_all=Method('SHERL, recompute all', 'sherl_default', options=dict(recompute='all', tap_dtype='bfloat16', at_once=1)),
+    sherl_all=Method('SHERL, bfloat16 taps', 'sherl_default', options=dict(recompute='all', tap_dtype='bfloat16', at_once=1)),
     lora_ckpt_int8=Method('LoRA + checkpointing, int8', 'lora_ckpt', int8=True),
-    sherl_int8=Method('SHERL, recompute all, int8', 'sherl_default', int8=True, options=dict(recompute='all', tap_dtype='bfloat16', at_once=1)))
+    sherl_int8=Method('SHERL, bfloat16 taps, int8', 'sherl_default', int8=True, options=dict(recompute='all', tap_dtype='bfloat16', at_once=1)))
 
 # %% ../../nbs/studies/20_memory.ipynb #d677b0ad
 reasons = {
     ('image_text','lst'): 'no LST for feature maps: its side network is a transformer over tokens',
-    ('grounding','lst'): 'LST was not released for MDETR', ('grounding','unipt'): "UniPT's decoder for MDETR is another network, not built here",
     ('language','unipt'): 'UniPT was not released for T5',
     **{('image_text',m): 'not computed: most of this peak is feature maps, and torchao leaves convolutions as they are' for m in ('lora_ckpt_int8','sherl_int8')},
     **{('grounding',m): "not computed: torch's MultiheadAttention does not take 8-bit weights" for m in ('lora_ckpt_int8','sherl_int8')},
@@ -103,19 +101,6 @@ def group_early(
         for b in takewhile(lambda b: not any(p.requires_grad for p in b.parameters()), blocks): b.forward = EarlyGroups(route, b, False); n += 1
     return n
 
-# %% ../../nbs/studies/20_memory.ipynb #1008567e
-def checkpoint_inner(
-    model:nn.Module, # With LoRA; changed in place
-    stack, # Path(s) of its stacks of blocks or stages
-)->int: # Number of blocks recomputed
-    "Recompute every block in the backward pass, those inside of stages one by one"
-    blocks = []
-    for p in [p for ps in find_stack(model, stack).values() for p in ps]:
-        m = model.get_submodule(p); inner = inner_stack(m)
-        blocks += [m] if inner is None else list(m.get_submodule(inner))
-    for b in blocks: b.forward = partial(checkpoint, b.forward, use_reentrant=False)
-    return len(blocks)
-
 # %% ../../nbs/studies/20_memory.ipynb #495d3321
 class Places(memory.PeakMemory):
     "`PeakMemory` that also notes where the model was at each event"
@@ -152,9 +137,7 @@ def predict(
     if variant: pick(app.variants, variant, 'variant')
     base = dict(app=app.name, variant=variant, method=name, rows=rows or app.rows, cards=app.cards)
     if note := reason(app, name): return base | dict(note=note)
-    stages = getattr(app.module, 'stacks', None) if m.method=='lora_ckpt' else None
-    with torch.device('meta'): model = app.build(scale, 'lora' if stages else m.method, **(app.variants.get(variant, {}) if scale=='paper' else {}) | m.build)
-    if stages: checkpoint_inner(model, stages)
+    with torch.device('meta'): model = app.build(scale, m.method, **(app.variants.get(variant, {}) if scale=='paper' else {}) | m.build)
     missing = set_options(model, **m.options) if m.options else []
     if m.lean: group_early(model, getattr(app.module, 'stacks', None))
     if m.int8: quantize_frozen(model)
