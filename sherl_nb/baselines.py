@@ -6,14 +6,15 @@ Docs: https://sherl-nb.github.io/sherl_nb/baselines.html.md"""
 
 # %% auto #0
 __all__ = ['methods', 'only', 'full', 'probe', 'bitfit', 'last', 'last_blocks', 'lora', 'conv1d', 'lora_ckpt', 'inner_blocks',
-           'lora_last', 'UniPT', 'masked_mean', 'LST', 'unipt', 'lst', 'sherl', 'sherl_official', 'prepare']
+           'lora_last', 'Bottleneck', 'after_block', 'adapter', 'UniPT', 'masked_mean', 'LST', 'unipt', 'lst', 'sherl',
+           'sherl_official', 'prepare']
 
-# %% ../nbs/05_baselines.ipynb #43222f40
+# %% ../nbs/05_baselines.ipynb #11bc7d14
 import torch, torch.nn.functional as F
 from functools import partial
 from torch import nn, Tensor
 from .consolidation import NormDown, Up, as_map, check_mask, pick, pooled, tokens
-from .late import SherlConfig, graft, find_stack, find_head, inner_stack, named_submodule
+from .late import SherlConfig, find_head, find_stack, first_tensor, graft, inner_stack, named_submodule, out_width, swap_first
 
 # %% ../nbs/05_baselines.ipynb #b94a3cbb
 def only(
@@ -55,7 +56,7 @@ def conv1d():
     from transformers.pytorch_utils import Conv1D
     return Conv1D
 
-# %% ../nbs/05_baselines.ipynb #9072eea5
+# %% ../nbs/05_baselines.ipynb #ec3c77fb
 def lora_ckpt(model, stacks, heads, **kw):
     "LoRA, every block recomputed in the backward pass"
     lora(model, stacks, heads, **kw)
@@ -75,7 +76,35 @@ def inner_blocks(model, stacks):
 
 def lora_last(model, stacks, heads, late=1, **kw): return lora(model, stacks, heads, blocks=last_blocks(stacks, late), **kw)
 
-# %% ../nbs/05_baselines.ipynb #eab3ef01
+# %% ../nbs/05_baselines.ipynb #7bc4e50b
+class Bottleneck(nn.Module):
+    "x + up(relu(down(x))); the identity at the start"
+    def __init__(self,
+        D:int, # Width of the block's output
+        r:int, # Width of the bottleneck
+    ):
+        super().__init__()
+        self.down,self.up = nn.Linear(D, r), nn.Linear(r, D)
+        nn.init.zeros_(self.up.weight); nn.init.zeros_(self.up.bias)
+
+    def forward(self,
+        x:Tensor, # Tokens [..., D] or a map [B, D, H, W]
+    )->Tensor: # Shaped as x
+        "Add the bottleneck's output"
+        if x.dim()<4: return x + self.up(self.down(x).relu())
+        return x + as_map(self.up(self.down(tokens(x)).relu()), x.shape[2:])
+
+def after_block(block, args, out): return swap_first(out, block.bottleneck(first_tensor(out)))
+
+def adapter(model, stacks, heads, r=16, **kw):
+    "A bottleneck after every block"
+    for p in [b for bs in stacks.values() for b in bs]:
+        b = model.get_submodule(p); w = next(b.parameters())
+        b.bottleneck = Bottleneck(out_width(b), r).to(w.device, w.dtype if w.is_floating_point() else None)
+        b.register_forward_hook(after_block)
+    return only(model, heads, lambda n: '.bottleneck.' in n)
+
+# %% ../nbs/05_baselines.ipynb #14ea68f4
 class UniPT(nn.Module):
     "UniPT's side network over all taps, the deepest one the anchor"
     takes_mask = takes_shrunk = True
@@ -103,7 +132,7 @@ class UniPT(nn.Module):
         x = self.up(a + self.proj(sum(c_*self.attend(a, t, mask) for c_,t in zip(c[...,None], ts))))
         return as_map(x, last.shape[2:]) if is_map else x
 
-# %% ../nbs/05_baselines.ipynb #f26de3bb
+# %% ../nbs/05_baselines.ipynb #c20999b3
 def masked_mean(x, mask): return (x*mask[...,None]).sum(1) / mask.sum(1, keepdim=True).clamp_min(1)
 
 from fastcore.basics import patch
@@ -113,7 +142,7 @@ def attend(self:UniPT, a, t, mask):
     A = (a @ t.transpose(1, 2)).relu() * mask[:,None]
     return (A / (A.sum(-1, keepdim=True) + self.eps)) @ t + t
 
-# %% ../nbs/05_baselines.ipynb #e545d094
+# %% ../nbs/05_baselines.ipynb #2de5c1a1
 class LST(nn.Module):
     "Ladder side-tuning: a thin transformer beside the frozen one"
     takes_mask = True
@@ -139,7 +168,7 @@ class LST(nn.Module):
             h = layer(mu*h + (1-mu)*down(t), src_key_padding_mask=mask==0)
         return self.up(h)
 
-# %% ../nbs/05_baselines.ipynb #f7f3ed38
+# %% ../nbs/05_baselines.ipynb #1f8333c2
 def unipt(model, stacks, heads, r=4, **kw):
     "UniPT over all taps"
     return graft(model, SherlConfig(r=r, late=0, modules_to_save=heads, stack=kw.get('stack')), side=lambda dims, D, cfg: UniPT(dims, max(D//cfg.r, 1), D))
@@ -154,8 +183,8 @@ def sherl_official(model, stacks, heads, **kw):
     "SHERL in its official form: closed gate, official weights, dropout in the early route, nothing recomputed; VSE's text block unless `preset` says otherwise"
     return sherl(model, stacks, heads, **dict(preset='vse_text', early_dropout=True, recompute='none', chunk=None) | kw)
 
-# %% ../nbs/05_baselines.ipynb #c24239cf
-methods = dict(full=full, probe=probe, last=last, bitfit=bitfit, lora=lora, lora_ckpt=lora_ckpt, lora_last=lora_last,
+# %% ../nbs/05_baselines.ipynb #dc96cc1d
+methods = dict(full=full, probe=probe, last=last, bitfit=bitfit, lora=lora, lora_ckpt=lora_ckpt, lora_last=lora_last, adapter=adapter,
                lst=lst, unipt=unipt, sherl_official=sherl_official, sherl=sherl)
 
 def prepare(
