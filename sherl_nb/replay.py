@@ -10,15 +10,16 @@ __all__ = ['Cut', 'cut_points', 'backbone_alone', 'Stop', 'run_taps', 'symbolic'
            'Player', 'outputs', 'without_padding', 'differ', 'arguments', 'variants', 'few_rows', 'rehearse',
            'check_replay', 'thin', 'thin_apply', 'hollow', 'early_modules', 'fake_trace', 'as_if_cached']
 
-# %% ../nbs/06a_replay.ipynb #86a95edc
+# %% ../nbs/06a_replay.ipynb #cd368e0b
 import functools, torch
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from torch import nn, Tensor
 from torch.utils._pytree import tree_leaves
+from .consolidation import Consolidation
 from .late import find_stack, first_tensor, ifnone_first, swap_first, tower
 
-# %% ../nbs/06a_replay.ipynb #8ded1ecc
+# %% ../nbs/06a_replay.ipynb #7861b97c
 @dataclass
 class Cut:
     "Where a stack is cut: the first `early` blocks run once, the others train"
@@ -35,6 +36,8 @@ def cut_points(
     "Cut a network before the first block that gradient reaches"
     names = {id(m): n for n,m in model.named_modules()}
     if hasattr(model, 'sherl'): return {k: Cut([names[id(b)] for b in r.blocks], r.n_early, list(r.at), names[id(r.scope[0])], len(r.blocks)) for k,r in model.sherl.items()}
+    if own := [n for n,m in model.named_modules() if isinstance(m, Consolidation)]:
+        raise ValueError(f'{own[0]!r} reads the taps by wiring of its own, not by a route of graft: which of them to record is not known here. Train this network without a cache.')
     fresh,cuts = all(p.requires_grad for p in model.parameters()), {}
     trains = lambda m: not fresh and any(p.requires_grad for p in m.parameters())
     for k,paths in find_stack(model, stack).items():
@@ -180,7 +183,7 @@ def real_tokens(
     v = torch.as_tensor(batch[name.removeprefix('~')])
     return v!=-100 if name=='labels' else v==0 if name.startswith('~') else v!=0
 
-# %% ../nbs/06a_replay.ipynb #b503d87d
+# %% ../nbs/06a_replay.ipynb #4f247b18
 class Blank:
     "Zeros in the right shape"
     def __init__(self, player, route, shape): self.player,self.route,self.shape = player, route, shape
@@ -190,7 +193,7 @@ class Early:
     "A block's recorded output, in the form in which the block returns it"
     def __init__(self, player, route, i, out, block): self.player,self.route,self.i,self.out,self.block = player, route, i, out, block
     def __call__(self, *args, **kwargs):
-        x = self.player.store.get(f'{self.route}.{self.i+1}')
+        x = self.player.tap(f'{self.route}.{self.i+1}')
         if x is None: x = ifnone_first(args, kwargs)                              # nobody reads it
         if self.out=='x': return x
         if self.out=='own': return swap_first(type(self.block).forward(self.block, *args, **kwargs), x)
@@ -206,7 +209,7 @@ def no_matrix(
     width = getattr(m, 'out_features', getattr(m, 'nf', None))
     return x if width is None else x.new_zeros(*x.shape[:-1], width)
 
-# %% ../nbs/06a_replay.ipynb #89fd89fe
+# %% ../nbs/06a_replay.ipynb #22130570
 class Player:
     "Feeds recorded taps to a network whose early blocks do not run"
     def __init__(self,
@@ -222,9 +225,9 @@ class Player:
 
     def zeros(self, route, shape, dtype=None):
         "Zeros that take no memory, in a shape of `symbolic`, for the batch that runs"
-        x = next(v for k,v in self.store.items() if k.rpartition('.')[0]==route)
+        x = next(v for k,(v,_) in self.store.items() if k.rpartition('.')[0]==route)
         size = [x.shape[0] if o=='B' else x.shape[1] if o=='K' else o for o in shape]
-        return torch.zeros((), dtype=dtype or x.dtype, device=x.device).expand(size)
+        return torch.zeros((), dtype=dtype or getattr(torch, self.spec['routes'][route]['dtype']), device=x.device).expand(size)
 
 # %% ../nbs/06a_replay.ipynb #78b13e93
 from fastcore.basics import patch
@@ -263,7 +266,7 @@ def detach(self:Player):
         else: m.forward = f
     self.handles,self.undo = [], []
 
-# %% ../nbs/06a_replay.ipynb #dabcccc6
+# %% ../nbs/06a_replay.ipynb #19572b79
 @patch
 def begin(self:Player, module, args, kwargs):
     "A forward pass starts: take the taps out of the batch"
@@ -271,7 +274,7 @@ def begin(self:Player, module, args, kwargs):
     if missing := [n for n in self.needs() if n not in taps]:
         raise ValueError(f'This model runs on recorded taps, but the batch has no {", ".join(missing[:3])}{" …" if len(missing)>3 else ""} (it has {", ".join(kwargs) or "nothing"}): '
                          'take batches from the TapCache it was given, with remove_unused_columns=False if a Trainer dropped them.')
-    self.store = {n: self.decode(n, x, kwargs.get('scale.'+n)) for n,x in taps.items()}
+    self.store = {n: (x, kwargs.get('scale.'+n)) for n,x in taps.items()}
     for k,(route,shape,dtype) in self.spec.get('drop', {}).items():
         if k not in rest: rest[k] = self.zeros(route, shape, getattr(torch, dtype))
     return args, {k: v for k,v in self.spec.get('constants', {}).items() if k not in rest} | rest
@@ -283,15 +286,17 @@ def end(self:Player, module, args, output): self.store = {}
 def needs(self:Player): return [f'{k}.{i}' for k,c in self.cuts.items() for i in sorted({*c.taps, c.early})]
 
 @patch
-def decode(self:Player, name, x, scale):
-    "A tap in the precision the network computes in"
+def tap(self:Player, name):
+    "A tap in the precision the network computes in, made when it is read; None if it is not there"
+    if name not in self.store: return None
+    x,scale = self.store[name]
     dtype = getattr(torch, self.spec['routes'][name.rpartition('.')[0]]['dtype'])
     return x.to(dtype) if scale is None else x.to(dtype)*scale.to(dtype)
 
 @patch
 def first(self:Player, route, module, args, kwargs):
     "The first block reads tap 0"
-    x,old = self.store.get(f'{route}.0'), ifnone_first(args, kwargs)
+    x,old = self.tap(f'{route}.0'), ifnone_first(args, kwargs)
     if x is not None: return tuple(x if a is old else a for a in args), {k: x if v is old else v for k,v in kwargs.items()}
 
 # %% ../nbs/06a_replay.ipynb #de3200a7
