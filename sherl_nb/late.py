@@ -7,20 +7,20 @@ Docs: https://sherl-nb.github.io/sherl_nb/late.html.md"""
 # %% auto #0
 __all__ = ['tap_dtypes', 'cache_names', 'head_names', 'graph_parameters', 'is_stack', 'n_params', 'inner_stack',
            'stack_candidates', 'open_last', 'route_name', 'find_stack', 'SherlConfig', 'Route', 'first_tensor',
-           'swap_first', 'is_frozen_norm', 'ifnone_first', 'slices', 'join', 'in_groups', 'Grouped', 'rows_of',
-           'EncoderRoute', 'DecoderRoute', 'out_width', 'tower', 'find_head', 'named_submodule', 'choose_taps',
-           'make_side', 'Graft', 'graft', 'make_route', 'ungraft', 'print_trainable_parameters', 'plot_routes',
-           'draw_route']
+           'swap_first', 'is_frozen_norm', 'nothing_lost', 'ifnone_first', 'square', 'slices', 'join', 'in_groups',
+           'Grouped', 'rows_of', 'EncoderRoute', 'DecoderRoute', 'out_width', 'tower', 'find_head', 'named_submodule',
+           'choose_taps', 'make_side', 'Graft', 'graft', 'make_route', 'ungraft', 'print_trainable_parameters',
+           'plot_routes', 'draw_route']
 
 # %% ../nbs/02_late.ipynb #ee80b7f7
-import inspect, torch
+import inspect, math, torch
 from dataclasses import dataclass, asdict, fields
 from torch import nn, Tensor
 from fastcore.basics import patch
 from functools import partial
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
-from .consolidation import Consolidation, preset, presets, pick, again, divides, is_batch_norm, shrink
+from .consolidation import Consolidation, again, as_map, divides, is_batch_norm, pick, preset, presets, shrink, tokens
 
 # %% ../nbs/02_late.ipynb #7be99a2a
 def graph_parameters(
@@ -98,7 +98,7 @@ def find_stack(
         found = {p: found.get(p) or [f'{p}.{k}' if p else k for k,_ in known[p].named_children()] for p in stack}
     if not found or not all(found.values()):
         raise ValueError(f'Found no stack of blocks in {type(model).__name__}: two or more modules of one class in a ModuleList or Sequential, '
-                         'or stages. Give the path of the container with stack=..., e.g. stack="encoder.blocks".')
+                         'or stages (one block that runs several times, as in ALBERT, has no taps that could be told apart). Give the path of the container with stack=..., e.g. stack="encoder.blocks".')
     for p,ps in found.items():
         if len({id(model.get_submodule(o)) for o in ps})<len(ps): raise ValueError(f'{p!r} uses one block several times (shared layers): a tap of each use cannot be told apart.')
     enc_dec = getattr(getattr(model, 'config', None), 'is_encoder_decoder', False) and stack is None and len(found)==2
@@ -152,7 +152,8 @@ class Route(nn.Module):
     ):
         super().__init__()
         self.side,self.blocks,self.n_early,self.at = side, tuple(blocks), len(blocks)-late, tuple(taps)
-        self.scope,self.handles,self.known,self.width = tuple(scope), [], {}, out_width(blocks[-1])
+        self.scope,self.handles,self.known,self.widths = tuple(scope), [], {}, [out_width(b) for b in (blocks[0], *blocks)]
+        self.width = self.widths[-1]
         self.recompute,self.chunk = cfg.recompute, cfg.chunk
         self.early_dropout,self.tap_dtype = cfg.early_dropout, tap_dtypes[cfg.tap_dtype]
         for m in side.modules():
@@ -214,8 +215,15 @@ def leave(self:Route, module, args, output):
 @patch
 def before(self:Route, module, args, kwargs):
     "An early block starts: no gradient; the first one's input is tap 0"
-    if module is self.blocks[0]: self.taps = {}; self.keep(0, ifnone_first(args, kwargs))
+    if module is self.blocks[0]: self.taps = {}; self.keep(0, nothing_lost(module, ifnone_first(args, kwargs)))
     self.grads.append(torch.is_grad_enabled()); torch.set_grad_enabled(False)
+
+def nothing_lost(module, x):
+    "The early route drops gradients: refuse an input that carries one"
+    if torch.is_grad_enabled() and x.requires_grad and x.grad_fn is not None:
+        raise ValueError(f'What runs before the first {type(module).__name__} trains (the input carries a gradient), but the early route sends no gradient back: it would get none, in silence. '
+                         'Freeze it; or, if another grafted stack feeds this one, graft this one alone with stack="path.of.its.blocks".')
+    return x
 
 @patch
 def after(self:Route, module, args, output):
@@ -237,7 +245,7 @@ def tap(self:Route, module, args, output):
 @patch
 def keep(self:Route, i, x):
     "Keep `x` as tap `i`, if it is one; larger maps shrink to its size where that is what the side would do later"
-    half = lambda t: t.to(self.tap_dtype or t.dtype)
+    half,x = lambda t: t.to(self.tap_dtype or t.dtype), self.channels_first(i, x)
     maps = x.dim()==4 and getattr(self.side, 'takes_shrunk', False) and self.chunk is not None
     for j,t in self.taps.items() if maps else ():
         first = t[0] if isinstance(t, tuple) else t
@@ -248,8 +256,20 @@ def keep(self:Route, i, x):
 def merge(self:Route, x):
     "The side module's result on the taps kept so far"
     taps = [t if isinstance(t, tuple) else t.to(self.tap_dtype or t.dtype) for t in (self.taps[j] for j in self.at)]
-    self.taps = {}
-    return self.side(taps, x, mask=self.mask) if getattr(self.side, 'takes_mask', False) else self.side(taps, x)
+    self.taps,y = {}, self.channels_first(self.n_early, x)
+    grids = y.dim()==3 and any(t.dim()==3 and t.shape[1]!=y.shape[1] for t in taps if isinstance(t, Tensor))
+    if grids: *taps,y = [square(t) for t in (*taps, y)]
+    out = self.side(taps, y, mask=self.mask) if getattr(self.side, 'takes_mask', False) else self.side(taps, y)
+    return tokens(out) if grids else out if y is x else out.permute(0, 2, 3, 1)
+
+@patch
+def channels_first(self:Route, i, x): return x.permute(0, 3, 1, 2) if x.dim()==4 and x.shape[1]!=self.widths[i]==x.shape[-1] else x
+
+def square(x):
+    "Tokens of a square picture [B, K, D] as a map"
+    side = math.isqrt(x.shape[1])
+    if side*side!=x.shape[1]: raise ValueError(f'Stages of different length are merged as pictures, but {x.shape[1]} tokens are no square: give the network square pictures.')
+    return as_map(x, (side,side))
 
 @patch
 def reenter(self:Route, x):
@@ -514,6 +534,7 @@ class Graft(nn.ModuleDict):
     def __init__(self, routes, cfg, trainable):
         super().__init__(routes)
         self.cfg,self.was_trainable = cfg, trainable
+    def forward(self, x): return x                                             # in an `nn.Sequential`, which calls all its children
 
 # %% ../nbs/02_late.ipynb #5f2fa2da
 def graft(
@@ -553,7 +574,9 @@ def make_route(
     p = next(blocks[-1].parameters())
     s = side([width[t] for t in taps], width[len(blocks)-late], cfg).to(p.device, p.dtype if p.is_floating_point() else None)
     kind = Route if not pair else EncoderRoute if name=='encoder' else DecoderRoute
-    return kind(s, blocks, late, taps, tower(model, paths[0]), cfg)
+    around = tower(model, paths[0])
+    if kind is EncoderRoute: around = [m for m in around if not hasattr(m, 'decoder')] or around[-1:]          # DETR: what runs first stands beside the pair
+    return kind(s, blocks, late, taps, around, cfg)
 
 # %% ../nbs/02_late.ipynb #62ce6016
 def ungraft(
