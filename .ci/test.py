@@ -5,6 +5,8 @@ from fastcore.all import *
 from concurrent.futures import ThreadPoolExecutor,as_completed
 from functools import cache
 from importlib.metadata import packages_distributions
+from multiprocessing import get_all_start_methods,get_context
+from tempfile import NamedTemporaryFile
 from nbdev.doclinks import nbglob
 from readme import cell_blocks,diff,directives,root,text
 try: import tomllib
@@ -178,12 +180,28 @@ def check_links():
 checks = [o for n,o in list(globals().items()) if n.startswith('check_')]
 
 # %% Running them
+def as_nbdev_test(p, flags, log):
+    "What `nbdev-test` does with notebook `p`; all it prints goes to the file `log`"
+    out = os.open(log, os.O_WRONLY)
+    for fd in 1,2: os.dup2(out, fd)
+    os.chdir(root)
+    from nbdev.test import nbdev_test
+    nbdev_test(str(p), flags=' '.join(flags), n_workers=0, cell_timeout=0 if flags else None)
+
+@cache
+def processes():
+    "Where notebooks get their processes from: forked from one that has imported what most of them need"
+    ctx = get_context('forkserver' if 'forkserver' in get_all_start_methods() else 'spawn')
+    if hasattr(ctx, 'set_forkserver_preload'): ctx.set_forkserver_preload(['preload'])
+    return ctx
+
 def run_nb(p, flags):
-    "Whether `nbdev-test` passes notebook `p` in a process of its own, its seconds, and the traceback if not"
-    args = ['--flags', ' '.join(flags), '--cell-timeout', '0'] if flags else []
+    "Whether notebook `p` passes `nbdev-test` in a process of its own, its seconds, and the traceback if not"
     start = time.time()
-    r = subprocess.run([Path(sys.executable).parent/'nbdev-test', p, *args], cwd=root, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    return not r.returncode, time.time()-start, r.stderr.strip() or f'nbdev-test ended with exit code {r.returncode}'
+    with NamedTemporaryFile('r', suffix='.log', errors='replace') as log:
+        o = processes().Process(target=as_nbdev_test, args=(p, flags, log.name))
+        o.start(); o.join()
+        return not o.exitcode, time.time()-start, log.read().strip() or f'it ended with exit code {o.exitcode}'
 
 def run_check(f):
     "Whether check `f` finds nothing, its seconds, and what it found"
