@@ -514,6 +514,8 @@ def replay(
 ): # The cache (or caches), restricted to the taps that the model reads
     "Let a model run on recorded taps"
     cuts,known = cut_points(model, stack), getattr(model, 'player', None)
+    if known is None and all(p.requires_grad for p in model.parameters()):
+        raise ValueError('Every parameter of this model trains, those of its early layers too, but a cache stands in for these: prepare it first, e.g. graft(model), or prepare(model, "probe") for its head alone. Full fine-tuning needs the network.')
     for c in caches:
         if check: check_owner(model, cuts, c)
         spec = c.spec | dict(routes={k: s for k,s in c.spec['routes'].items() if k in cuts})
