@@ -16,11 +16,12 @@ from .saving import *
 from .baselines import *
 from .training import *
 from .assets import *
+from .adapters import adapter, adapters, add_adapter, delete_adapter, run_adapters, set_adapter
 from .cache import TapCache, cache_size, cache_taps, replay
 from .int8 import quantize_frozen
 from .replay import as_if_cached, check_replay
 from .stream import Weights, load_late, stream_taps
 from importlib import import_module
 parts = 'redundancy consolidation late memory saving baselines training assets'.split()
-few = 'TapCache cache_size cache_taps replay quantize_frozen as_if_cached check_replay Weights load_late stream_taps'.split()
+few = 'adapter adapters add_adapter delete_adapter run_adapters set_adapter TapCache cache_size cache_taps replay quantize_frozen as_if_cached check_replay Weights load_late stream_taps'.split()
 __all__ = [n for p in parts for n in import_module(f'sherl_nb.{p}').__all__] + few

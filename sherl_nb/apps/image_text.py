@@ -7,10 +7,10 @@ Docs: https://sherl-nb.github.io/sherl_nb/apps/image_text.html.md"""
 # %% auto #0
 __all__ = ['scales', 'trained_parts', 'stacks', 'wsl_url', 'pixel_mean', 'pixel_std', 'colours', 'shapes', 'places', 'tiny_words',
            'Grid', 'halved', 'keep_some', 'ImageTower', 'TextTower', 'loss', 'stage', 'VSEOutput', 'VSE', 'need_vision',
-           'vse_side', 'build', 'prepared', 'fetch', 'load_resnext', 'to_pixels', 'vary_words', 'RetrievalData',
-           'open_picture', 'name_of', 'tiny_picture', 'tiny_rows', 'lines_of', 'mapping_of', 'image_numbers', 'precomp',
-           'data', 'HubPicture', 'from_datasets', 'problems', 'is_missing', 'cannot_read', 'check', 'Gallery', 'embed',
-           'metrics', 'recipe', 'RetrievalTrainer', 'fit', 'example']
+           'small', 'vse_side', 'build', 'prepared', 'fetch', 'load_resnext', 'to_pixels', 'vary_words',
+           'RetrievalData', 'open_picture', 'name_of', 'tiny_picture', 'tiny_rows', 'lines_of', 'mapping_of',
+           'image_numbers', 'precomp', 'data', 'HubPicture', 'from_datasets', 'problems', 'is_missing', 'cannot_read',
+           'check', 'Gallery', 'embed', 'metrics', 'recipe', 'RetrievalTrainer', 'fit', 'example']
 
 # %% ../../nbs/apps/10_image_text.ipynb #788e0247
 import copy, json, math, tempfile, numpy as np, torch, torch.nn.functional as F
@@ -179,7 +179,8 @@ def forward(self:VSE,
 scales = dict(
     paper=dict(bert=dict(), blocks=[3,4,23,3], groups=32, width=8, embed=1024, d=512, size=512),
     tiny=dict(bert=dict(hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, vocab_size=64, max_position_embeddings=40),
-              blocks=[1,1,1,2], groups=8, width=1, embed=32, d=16, size=128))
+              blocks=[1,1,1,2], groups=8, width=1, embed=32, d=16, size=128),
+    small=dict(embed=256, size=104))                                              # pre-trained towers, see `small`
 trained_parts = ['image.fc','image.pool','text.fc','text.pool']
 stacks = ['text.backbone.encoder.layer', 'image.backbone']
 
@@ -188,6 +189,11 @@ def need_vision():
     try: from torchvision.models.resnet import ResNet, Bottleneck
     except ImportError: raise ImportError("The image tower needs torchvision: pip install 'sherl_nb[vision]'") from None
     return ResNet, Bottleneck
+
+def small():
+    "What stands behind scale='small'"
+    from sherl_nb.small import image_text
+    return image_text
 
 def vse_side(
     dims, # Widths of the taps
@@ -199,13 +205,14 @@ def vse_side(
 
 # %% ../../nbs/apps/10_image_text.ipynb #8cd7b55b
 def build(
-    scale:str='paper', # 'paper' or 'tiny'
-    method:str='sherl', # 'sherl' (official numbers), 'sherl_official' (official memory, too), 'sherl_default', or a method of `sherl_nb.baselines`
+    scale:str='paper', # 'paper', 'small' or 'tiny'
+    method:str='sherl', # 'sherl' (official numbers; at scale 'small' our own form), 'sherl_official' (official memory, too), 'sherl_default', or a method of `sherl_nb.baselines`
     bert=None, # Name or folder of pre-trained BERT weights; None: random weights
     wsl=None, # Pre-trained ResNeXt weights, see `load_resnext`; None: random weights
     **kwargs # Settings of the method: fields of `SherlConfig`, or of the baseline
 )->VSE: # Ready to train
     "The two-tower network, prepared for training by one method"
+    if scale=='small': return small().build(method, **kwargs)
     c,(ResNet,Bottleneck) = pick(scales, scale, 'scale'), need_vision()
     text = BertModel.from_pretrained(bert, add_pooling_layer=False) if bert else BertModel(BertConfig(**c['bert']), add_pooling_layer=False)
     grid = Grid(ResNet(Bottleneck, c['blocks'], groups=c['groups'], width_per_group=c['width']))
@@ -411,7 +418,7 @@ def precomp(
 
 # %% ../../nbs/apps/10_image_text.ipynb #be64181c
 def data(
-    scale:str='paper', # 'paper' reads files; 'tiny' makes its own
+    scale:str='paper', # 'paper' reads files; 'small' has emoji; 'tiny' makes its own
     split:str='train', # 'train', 'dev' (or 'val'), 'test', 'testall'
     root=None, # Folder of Flickr30K or COCO, see `precomp`
     tokenizer='bert-base-uncased', # Tokenizer, its name or its folder
@@ -419,6 +426,7 @@ def data(
     **kwargs # Passed on to `RetrievalData`: size, rest, siblings
 )->RetrievalData: # Varied for the train split
     "A split of a data set, in the official file layout"
+    if scale=='small': return small().data(dict(dev='validation', val='validation').get(split, split), **kwargs)
     split,kwargs = 'dev' if split=='val' else split, dict(train=split=='train', size=pick(scales, scale, 'scale')['size']) | kwargs
     if scale=='tiny': return RetrievalData(*tiny_rows(seed=0 if split=='train' else 1), BertTokenizer(vocab={w: i for i,w in enumerate(tiny_words)}), **kwargs)
     if root is None: raise ValueError("scale='paper' needs root=..., the folder with precomp/, id_mapping.json and the pictures of Flickr30K or COCO.")
@@ -527,9 +535,10 @@ def metrics(
 
 # %% ../../nbs/apps/10_image_text.ipynb #d943d6ca
 def recipe(
-    scale:str='paper', # 'paper' or 'tiny'
+    scale:str='paper', # 'paper', 'small' or 'tiny'
 )->Recipe: # For `fit`
-    "The official settings, or quick ones for the tiny scale"
+    "The official settings, or quick ones for the other scales"
+    if scale=='small': return small().recipe()
     kw = dict(schedule='step', milestones=(15,), gamma=.1, clip=2., weight_decay=1e-2, warmup=0, extra=dict(decay_all=True, margin=.2, warmup_epochs=1))
     pick(scales, scale, 'scale')
     return Recipe(lr=5e-4, epochs=25, batch_size=112, eval_batch_size=112, **kw) if scale=='paper' else Recipe(lr=2e-3, epochs=6, batch_size=16, eval_batch_size=24, **kw)

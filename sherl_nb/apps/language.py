@@ -8,7 +8,8 @@ Docs: https://sherl-nb.github.io/sherl_nb/apps/language.html.md"""
 __all__ = ['widths', 't5_sizes', 'v1_1_sizes', 'models', 'unused', 'scales', 'is_first', 'hub_name', 't5_config', 'listed_layers',
            'listed_taps', 'FinalNorm', 'add_norms', 'add_sherl', 'untie', 'new_t5', 'predict', 'is_ladder', 'ThinStack',
            'additive', 'LadderEncoder', 'LadderDecoder', 'add_ladder', 'fit_weights', 'same', 'load_weights', 'build',
-           'add_method', 'get_tokenizer', 'toy_rows', 'data', 'loss', 'metrics', 'recipe', 'n_steps', 'fit', 'writer']
+           'small', 'add_method', 'get_tokenizer', 'toy_rows', 'data', 'loss', 'metrics', 'recipe', 'n_steps', 'fit',
+           'writer']
 
 # %% ../../nbs/apps/14_language.ipynb #d9d584ed
 import copy, tempfile, torch
@@ -38,7 +39,7 @@ def t5_config(
     kw = dict(zip(widths, pick(models, model, 'model'))) | dict(vocab_size=vocab_size, decoder_start_token_id=0)
     return T5Config(**kw | ({} if is_first(model) else dict(feed_forward_proj='gated-gelu', tie_word_embeddings=False)) | kwargs)
 
-# %% ../../nbs/apps/14_language.ipynb #58d1e7ad
+# %% ../../nbs/apps/14_language.ipynb #ec12d79d
 def listed_layers(
     model:str, # One of `models`
     n:int, # Blocks in each stack
@@ -51,10 +52,11 @@ def listed_taps(
     layers, # Code indices of the listed layers
     n_enc:int, # Encoder blocks
     n_dec:int, # Decoder blocks
+    late:int=1, # Late blocks of the decoder
 )->dict: # Route name -> taps
     "Taps of both stacks; the last block of the decoder is late"
     if max(layers)!=n_enc-1: raise ValueError(f'The deepest listed layer is {max(layers)}, but must be {n_enc-1}, the last of the encoder: otherwise later layers run for nothing.')
-    return dict(encoder=[0, *(i+1 for i in layers)], decoder=[0, *(i+1 for i in layers if i<n_dec-1)])
+    return dict(encoder=[0, *(i+1 for i in layers)], decoder=[0, *(i+1 for i in layers if i<n_dec-late)])
 
 # %% ../../nbs/apps/14_language.ipynb #55200727
 class FinalNorm(nn.Module):
@@ -83,7 +85,7 @@ def add_norms(
         r.handles.append(old.register_forward_hook(r.final.stand_in))
     return model
 
-# %% ../../nbs/apps/14_language.ipynb #c4e6c857
+# %% ../../nbs/apps/14_language.ipynb #50095810
 def add_sherl(
     model:T5ForConditionalGeneration, # Changed in place
     r:int=8, # Side width is D/r
@@ -95,7 +97,7 @@ def add_sherl(
     c = model.config
     layers = listed_layers('', c.num_layers) if layers is None else layers
     kw = (dict(preset='t5', early_dropout=True) if official else dict(down='gated')) | kwargs
-    graft(model, SherlConfig(r=r, taps=listed_taps(layers, c.num_layers, c.num_decoder_layers), **kw))
+    graft(model, SherlConfig(**dict(r=r, taps=listed_taps(layers, c.num_layers, c.num_decoder_layers, kw.get('late', 1))) | kw))
     return add_norms(model, 'ones' if official else 'copy')
 
 # %% ../../nbs/apps/14_language.ipynb #93f5a8aa
@@ -251,11 +253,11 @@ def load_weights(
     model.load_state_dict(state, strict=False)
     return model
 
-# %% ../../nbs/apps/14_language.ipynb #ed80042c
-scales = dict(paper={}, tiny=dict(d_model=64, d_kv=16, num_layers=4, num_heads=4, d_ff=128, vocab_size=384))
+# %% ../../nbs/apps/14_language.ipynb #aa899c4c
+scales = dict(paper={}, small={}, tiny=dict(d_model=64, d_kv=16, num_layers=4, num_heads=4, d_ff=128, vocab_size=384))
 
 def build(
-    scale:str='paper', # 'paper' or 'tiny'
+    scale:str='paper', # 'paper', 'small' or 'tiny'
     method:str='sherl', # 'sherl' (official numbers), 'sherl_official' (official memory, too), 'sherl_default' (ours), 'lst', or one of `baselines.methods`
     model:str='t5-base', # One of `models`
     weights=None, # Folder, file or hub repository; True: the model's own repository; None: random weights
@@ -265,11 +267,17 @@ def build(
     **kwargs # Other settings of the method
 )->nn.Module: # Ready to train
     "T5, prepared by one of the methods"
+    if scale=='small': return small().build(method, **(dict(r=r) if r else {}) | kwargs)
     t5 = new_t5(t5_config(model, **pick(scales, scale, 'scale') | (config or {})))
     if weights: load_weights(t5, hub_name(model) if weights is True else weights)
     return add_method(t5, method, r or (8 if scale=='paper' else 4), layers or listed_layers(model if scale=='paper' else '', t5.config.num_layers), **kwargs)
 
-# %% ../../nbs/apps/14_language.ipynb #a0abf15c
+# %% ../../nbs/apps/14_language.ipynb #bdb03fb8
+def small():
+    "The module of the small scale, imported when it is needed"
+    from sherl_nb.small import language
+    return language
+
 def add_method(t5, method, r, layers, **kwargs):
     "Prepare T5 by a method's name"
     if method=='sherl_official': kwargs = dict(recompute='none', chunk=None) | kwargs
@@ -301,18 +309,19 @@ def toy_rows(
     rows = [(to_source({c: said() for c in t.parts.values()}, task), to_target(i%(len(t.labels) if t.labels else 6), task)) for i in range(n)]
     return Dataset.from_dict(dict(source=[a for a,_ in rows], target=[b for _,b in rows]))
 
-# %% ../../nbs/apps/14_language.ipynb #42c61bc4
+# %% ../../nbs/apps/14_language.ipynb #eb6b79bd
 def data(
-    scale:str='paper', # 'paper' or 'tiny'
+    scale:str='paper', # 'paper', 'small' or 'tiny'
     split:str='train', # 'train', 'validation' or 'test'
     root=None, # Folder of the GLUE files; None: the hub, at tiny scale made-up rows
-    task:str='rte', # One of `tasks`
+    task:str='rte', # One of `tasks`; at small scale one of `small.language.answers`
     tokenizer=None, # The model's; None: that of the scale
     max_source:int=128, # Tokens the encoder is given
     too_long:str='error', # 'error', or 'cut' as in the official code
     **kwargs # Passed on to `glue.glue`
 ): # Encoded rows: input_ids, attention_mask, labels, source, target
     "A task's rows, checked and tokenised"
+    if scale=='small': return small().data(split, **({} if task=='rte' else dict(task=task)) | kwargs)
     tok = tokenizer or get_tokenizer(scale)
     text = toy_rows(task, seed=len(split)) if scale=='tiny' and root is None else glue(task, split, root, **kwargs)
     return encode(text, tok, max_source, too_long=too_long)
@@ -320,15 +329,16 @@ def data(
 def loss(model, batch): return model(**{k: batch[k] for k in ('input_ids','attention_mask','labels')}).loss
 def metrics(predictions, targets, task='rte'): return score(predictions, targets, task)
 
-# %% ../../nbs/apps/14_language.ipynb #3335ef5e
+# %% ../../nbs/apps/14_language.ipynb #9f587088
 def recipe(
-    scale:str='paper', # 'paper' or 'tiny'
+    scale:str='paper', # 'paper', 'small' or 'tiny'
     task:str='rte', # One of `tasks`
     **kwargs # Settings to change, see `training.Recipe`
 ): # A `training.Recipe`
-    "How the official code trains T5"
+    "How the official code trains T5, and how we train the small one"
+    if scale=='small': return small().recipe(**kwargs)
     from sherl_nb.training import Recipe
-    extra = dict(task=task, max_source=128, too_long='cut', data_seed=42, select='average', r=8 if pick(dict(paper=1, tiny=0), scale, 'scale') else 4)
+    extra = dict(task=task, max_source=128, too_long='cut', data_seed=42, select='average', r=8 if pick(dict(paper=1, small=0, tiny=0), scale, 'scale') else 4)
     kw = dict(lr=3e-3, epochs=pick(tasks, task, 'task').epochs, batch_size=100, eval_batch_size=100, weight_decay=0., warmup=500, schedule='linear', clip=1., extra=extra)
     return Recipe(**kw | (dict(lr=1e-2, epochs=1, batch_size=8, warmup=0, schedule='constant') if scale=='tiny' else {}) | kwargs)
 

@@ -7,9 +7,9 @@ Docs: https://sherl-nb.github.io/sherl_nb/apps/question_answering.html.md"""
 # %% auto #0
 __all__ = ['clip_mean', 'clip_std', 'splits', 'tiny_answers', 'unknown_rules', 'unreadable', 'scales', 'vocabulary_sizes', 'loss',
            'fit_picture', 'to_pixels', 'read_json', 'read_rows', 'read_answers', 'draw_squares', 'example_rows',
-           'write_example', 'Questions', 'read_sizes', 'default_tokenizer', 'data', 'OrientationBatches', 'Batches',
-           'loader', 'faults', 'check', 'JointUniPT', 'adapt', 'build', 'param_groups', 'best_answers', 'Gallery',
-           'shared_logits', 'plain_logits', 'predict', 'metrics', 'dump', 'recipe', 'AnswerTrainer', 'fit']
+           'write_example', 'Questions', 'read_sizes', 'small', 'default_tokenizer', 'data', 'OrientationBatches',
+           'Batches', 'loader', 'faults', 'check', 'JointUniPT', 'adapt', 'build', 'param_groups', 'best_answers',
+           'Gallery', 'shared_logits', 'plain_logits', 'predict', 'metrics', 'dump', 'recipe', 'AnswerTrainer', 'fit']
 
 # %% ../../nbs/apps/12_question_answering.ipynb #de185126
 import json, tempfile, torch, warnings, numpy as np
@@ -203,7 +203,13 @@ def target(self:Questions, row)->Tensor:
 # %% ../../nbs/apps/12_question_answering.ipynb #d67f6ec6
 scales = dict(
     paper = dict(net=dict(), size=(384,640)),
+    small = dict(size=(128,128)),
     tiny  = dict(net=dict(n_layers=4, width=32, n_heads=2, mlp_width=64, cnn_layers=(1,1,1,1), cnn_width=8, grid=5, dropout=0., init=.1), size=(64,96)))
+
+def small():
+    "The module of the small scale, imported when it is needed"
+    from sherl_nb.small import question_answering
+    return question_answering
 
 def default_tokenizer(scale):
     if scale=='tiny':
@@ -213,7 +219,7 @@ def default_tokenizer(scale):
     return AutoTokenizer.from_pretrained('bert-base-uncased')
 
 def data(
-    scale:str='paper', # 'paper' or 'tiny'
+    scale:str='paper', # 'paper', 'small' (scenes, which need no files) or 'tiny'
     split:str='train', # 'train', 'valid' or 'test'
     root=None, # Folder of the files; 'tiny' writes an example when None
     task:str='vqa', # 'vqa', 'gqa' (official protocol) or 'gqa_held_out'
@@ -222,6 +228,7 @@ def data(
     **kwargs # See `Questions`
 )->Questions: # Data set
     "The questions of a split, in the official file layout"
+    if scale=='small': return small().data(dict(valid='validation').get(split, split), **kwargs)
     files,size,folder = pick(pick(splits, task, 'task'), split, 'split'), pick(scales, scale, 'scale')['size'], task.split('_')[0]
     if root is None and scale!='tiny': raise ValueError(f"Pass root=..., the folder that holds '{folder}/{files[0]}.json'.")
     root = Path(root or write_example(tempfile.mkdtemp()))
@@ -320,7 +327,7 @@ def adapt(model, method, **kw):
     return prepare(model, method, **where | kw)
 
 def build(
-    scale:str='paper', # 'paper' or 'tiny'
+    scale:str='paper', # 'paper', 'small' or 'tiny'
     method:str='sherl', # 'sherl' (official wiring), 'sherl_official' (its memory, too), 'sherl_default', or a method of `sherl_nb.baselines`
     task:str='vqa', # Sets the number of answers
     answers=None, # The answers themselves (`data(...).answers`), or their number; the paper's when None
@@ -331,6 +338,7 @@ def build(
     **kwargs # Settings of the method: r, late, …
 )->nn.Module: # Ready to train; `model(**batch)` has `loss` and `logits`
     "CLIP-ViL, prepared for question answering"
+    if scale=='small': return small().build(method, **kwargs)
     size = pick(vocabulary_sizes, task, 'task')
     default = len(tiny_answers) if scale=='tiny' else size
     n = default if answers is None else answers if isinstance(answers, int) else len(answers)
@@ -437,10 +445,11 @@ def dump(
 
 # %% ../../nbs/apps/12_question_answering.ipynb #25cb6515
 def recipe(
-    scale:str='paper', # 'paper' or 'tiny'
+    scale:str='paper', # 'paper', 'small' or 'tiny'
     task:str='vqa', # VQA learns at 5e-4, GQA at 1e-4
 )->Recipe: # For `fit`
-    "The paper's settings, or quick ones for the tiny network"
+    "The paper's settings, or quick ones for the small and the tiny network"
+    if scale=='small': return small().recipe()
     pick(vocabulary_sizes, task, 'task')
     official = dict(weight_decay=.01, warmup=.05, schedule='linear', clip=1.)
     if pick(scales, scale, 'scale') is scales['tiny']: return Recipe(lr=3e-3, epochs=30, batch_size=6, eval_batch_size=18, **official)

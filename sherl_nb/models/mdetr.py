@@ -7,8 +7,8 @@ Docs: https://sherl-nb.github.io/sherl_nb/models/mdetr.html.md"""
 # %% auto #0
 __all__ = ['roberta_base', 'head_modules', 'ignored_keys', 'taps', 'MdetrConfig', 'tiny_config', 'need_torchvision', 'Backbone',
            'SinePosition', 'EncoderLayer', 'DecoderLayer', 'run', 'Stack', 'Encoder', 'Decoder', 'additive', 'Resizer',
-           'Transformer', 'BoxHead', 'Mdetr', 'backbone_keys', 'plot_mdetr', 'side_block', 'add_sherl', 'only_heads',
-           'read_checkpoint', 'unsafe', 'from_official']
+           'Transformer', 'BoxHead', 'Mdetr', 'backbone_keys', 'plot_mdetr', 'side_block', 'add_sherl', 'check_taps',
+           'only_heads', 'read_checkpoint', 'unsafe', 'from_official']
 
 # %% ../../nbs/models/02_mdetr.ipynb #3284c92a
 import argparse, math, pickle, torch, torch.nn.functional as F
@@ -160,12 +160,12 @@ class Encoder(Stack):
         with self.early(): x,taps = run(self.layers, x, pos, padding, keep=self.taps)
         return x, x if self.side_block is None else self.side_block(taps)
 
-# %% ../../nbs/models/02_mdetr.ipynb #4f9fa53b
+# %% ../../nbs/models/02_mdetr.ipynb #7e593a74
 class Decoder(Stack):
     "MDETR's decoder"
     def __init__(self, layers, D):
         super().__init__(layers)
-        self.norm,self.norm_aux = nn.LayerNorm(D), False
+        self.norm,self.norm_aux,self.late = nn.LayerNorm(D), False, 1
 
     def forward(self,
         x:Tensor, # Start of the queries, zeros [B, Q, D]
@@ -175,11 +175,11 @@ class Decoder(Stack):
         pos:Tensor, # Positions [B, K+T, D]
         padding:Tensor, # True where padded [B, K+T]
     )->list: # Prediction levels [B, Q, D], the last one last
-        "Run the layers; under SHERL re-enter before the last"
+        "Run the layers; under SHERL re-enter before the last one, or the last `late`"
         if self.side_block is None: return [self.norm(o) for o in run(self.layers, x, queries, memory, pos, padding, keep=range(len(self.layers)))[1]]
-        with self.early(): x,taps = run(self.layers[:-1], x, queries, memory, pos, padding, keep=self.taps)
+        with self.early(): x,taps = run(self.layers[:-self.late], x, queries, memory, pos, padding, keep=self.taps)
         X = self.side_block(taps)
-        return [self.norm(X) if self.norm_aux else X, self.norm(self.layers[-1](X, queries, side_memory, pos, padding))]
+        return [self.norm(X) if self.norm_aux else X, self.norm(run(self.layers[-self.late:], X, queries, side_memory, pos, padding)[0])]
 
 # %% ../../nbs/models/02_mdetr.ipynb #3df0e00d
 def additive(mask, dtype): return torch.zeros_like(mask, dtype=dtype).masked_fill(mask==0, torch.finfo(dtype).min)[:,None,None]
@@ -357,39 +357,54 @@ def plot_mdetr(
     ax.set(xlim=(-.7,q+m+1.7), ylim=(-.4,3.6)); ax.axis('off')
     return ax
 
-# %% ../../nbs/models/02_mdetr.ipynb #2bd4bcfa
+# %% ../../nbs/models/02_mdetr.ipynb #cfa4c6e3
 def side_block(
     D:int, # Width of the transformer
     d:int, # Side width
     mode:str, # 'official' or 'default'
     n:int=4, # Number of taps
+    **kw # Other settings of `Consolidation`
 )->nn.Module: # Side block
     "One of MDETR's two side blocks"
-    if mode=='official': return preset('mdetr', dims=[D]*n, d=d, mlp_width=D)
-    return Consolidation([D]*n, d, mlp_width=D, init='xavier')
+    if mode=='official': return preset('mdetr', dims=[D]*n, d=d, **dict(mlp_width=D) | kw)
+    return Consolidation([D]*n, d, **dict(mlp_width=D, init='xavier') | kw)
 
-# %% ../../nbs/models/02_mdetr.ipynb #1d872eb6
+# %% ../../nbs/models/02_mdetr.ipynb #ce6ebea7
 def add_sherl(
     model:Mdetr, # Changed in place
     mode:str='official', # 'official': as published; 'default': safe form, pre-trained start
     factor:int=2, # Width over side width
     early_dropout:bool=None, # Dropout in the frozen layers while training; as in the official code when None
     recompute:bool=True, # Compute the inside of the side blocks again in the backward pass; the official code keeps it
+    at:dict=None, # Layers to tap, by stack, as in `taps`; those when None
+    late:int=1, # Layers of the decoder that X goes through
+    **block # Other settings of the side blocks, e.g. `gate` or `safe` of `Consolidation`
 )->Mdetr: # The same model, ready to train
     "Freeze the model, put SHERL into encoder and decoder; side blocks and heads train"
     if mode not in ('official','default'): raise ValueError(f"mode is {mode!r}, but must be 'official' or 'default'.")
     if model.transformer.encoder.side_block is not None: raise ValueError('This model has side blocks already: build a fresh one.')
-    cfg,official = model.cfg, mode=='official'
-    for name,n in ('encoder',cfg.encoder_layers), ('decoder',cfg.decoder_layers):
-        if n!=6: raise ValueError(f"SHERL's taps {taps[name]} are those of 6 layers, but the {name} has {n}.")
+    cfg,official,at = model.cfg, mode=='official', check_taps(model.cfg, at, late)
     if not 1<=factor<=cfg.D: raise ValueError(f'factor={factor}, but the side width is {cfg.D}//factor: choose 1 to {cfg.D}.')
     only_heads(model)
-    for stack,at in (model.transformer.encoder,taps['encoder']), (model.transformer.decoder,taps['decoder']):
-        stack.side_block,stack.taps = side_block(cfg.D, cfg.D//factor, mode).to(model.query_embed.weight), at
+    for name,o in at.items():
+        stack = getattr(model.transformer, name)
+        stack.side_block,stack.taps = side_block(cfg.D, cfg.D//factor, mode, len(o), **block).to(model.query_embed.weight), tuple(o)
         stack.side_block.recompute = recompute
-    model.transformer.decoder.norm_aux = not official
+    model.transformer.decoder.norm_aux,model.transformer.decoder.late = not official, late
     model.early_dropout = official if early_dropout is None else early_dropout
     return model.train(model.training)
+
+def check_taps(cfg, at, late):
+    "The layers to tap, if there are such layers"
+    depth = dict(encoder=cfg.encoder_layers, decoder=cfg.decoder_layers)
+    for name,n in depth.items():
+        if at is None and n!=6: raise ValueError(f"SHERL's taps {taps[name]} are those of 6 layers, but the {name} has {n}: name others with at=dict(encoder=..., decoder=...).")
+    at = at or taps
+    if not 1<=late<depth['decoder']: raise ValueError(f"late={late}, but the decoder has {depth['decoder']} layers: choose 1 to {depth['decoder']-1}.")
+    if set(at)!=set(depth): raise ValueError(f'at names {sorted(at)}, but must name encoder and decoder.')
+    for name,n in dict(depth, decoder=depth['decoder']-late).items():
+        if list(at[name])!=sorted({*at[name]}) or not 0<=at[name][0]<at[name][-1]<n: raise ValueError(f'at has {tuple(at[name])} for the {name}: choose two or more of its layers 0 to {n-1}, in ascending order.')
+    return at
 
 def only_heads(model):
     "Freeze all but the heads"
@@ -397,7 +412,7 @@ def only_heads(model):
     for n in head_modules: getattr(model, n).requires_grad_(True)
     return model
 
-# %% ../../nbs/models/02_mdetr.ipynb #839a9164
+# %% ../../nbs/models/02_mdetr.ipynb #aedf5b84
 @patch
 def train(self:Mdetr,
     mode:bool=True, # Training, or evaluation
@@ -406,10 +421,10 @@ def train(self:Mdetr,
     nn.Module.train(self, mode)
     if mode and not self.early_dropout and self.transformer.encoder.side_block is not None:
         t = self.transformer
-        for m in [self.backbone, t.text_encoder, t.resizer, *t.encoder.layers, *t.decoder.layers[:-1]]: m.eval()
+        for m in [self.backbone, t.text_encoder, t.resizer, *t.encoder.layers, *t.decoder.layers[:-t.decoder.late]]: m.eval()
     return self
 
-# %% ../../nbs/models/02_mdetr.ipynb #1f4bfc9f
+# %% ../../nbs/models/02_mdetr.ipynb #39ab663c
 def read_checkpoint(
     path, # A .pth file, or what torch.load returned
     ema:bool=True, # Take 'model_ema' where there is one
@@ -431,7 +446,7 @@ def unsafe(path, e):
     return (f'{path} cannot be read as plain tensors ({str(e).splitlines()[0][:200]}). It is damaged, or it pickles objects other than argparse.Namespace, which could run code. '
             "If you trust the file, open it once with weights_only=False where that is safe, and save the 'model' entry alone: torch.save(checkpoint['model'], ...).")
 
-# %% ../../nbs/models/02_mdetr.ipynb #d307cfbf
+# %% ../../nbs/models/02_mdetr.ipynb #de46073e
 def from_official(
     checkpoint, # Path of pretrained_resnet101_checkpoint.pth, or the dictionary in it
     model:Mdetr=None, # Where to put the weights, in place; None: SHERL at paper scale
