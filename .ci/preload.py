@@ -1,5 +1,5 @@
 "Imported once, by the process that `test.py` forks every notebook's process from: most of a short notebook's time is these imports"
-import importlib,logging,warnings
+import gc,importlib,logging,warnings
 logging.getLogger('torch.utils._pytree').setLevel(logging.ERROR)
 with warnings.catch_warnings():
     warnings.simplefilter('ignore')
@@ -7,3 +7,4 @@ with warnings.catch_warnings():
                  'transformers.models.vit.modeling_vit','transformers.models.resnet.modeling_resnet','peft','datasets','pandas','matplotlib.pyplot','torch._dynamo','timm','hypothesis','nbdev.test'):
         try: importlib.import_module(name)
         except ImportError: pass  # a notebook that needs it says so
+gc.collect(); gc.freeze()  # the garbage collector of a notebook's process has nothing to look for here

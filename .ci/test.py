@@ -5,7 +5,7 @@ from fastcore.all import *
 from concurrent.futures import ThreadPoolExecutor,as_completed
 from functools import cache
 from importlib.metadata import packages_distributions
-from multiprocessing import get_all_start_methods,get_context
+from multiprocessing import get_all_start_methods,get_context,get_start_method,set_start_method
 from tempfile import NamedTemporaryFile
 from nbdev.doclinks import nbglob
 from readme import cell_blocks,diff,directives,root,text
@@ -180,8 +180,9 @@ def check_links():
 checks = [o for n,o in list(globals().items()) if n.startswith('check_')]
 
 # %% Running them
-def as_nbdev_test(p, flags, log):
+def as_nbdev_test(p, flags, log, method):
     "What `nbdev-test` does with notebook `p`; all it prints goes to the file `log`"
+    set_start_method(method, force=True)  # of the notebook's own processes: Python's default, as if it had been started by itself
     out = os.open(log, os.O_WRONLY)
     for fd in 1,2: os.dup2(out, fd)
     os.chdir(root)
@@ -199,7 +200,7 @@ def run_nb(p, flags):
     "Whether notebook `p` passes `nbdev-test` in a process of its own, its seconds, and the traceback if not"
     start = time.time()
     with NamedTemporaryFile('r', suffix='.log', errors='replace') as log:
-        o = processes().Process(target=as_nbdev_test, args=(p, flags, log.name))
+        o = processes().Process(target=as_nbdev_test, args=(p, flags, log.name, get_start_method()))
         o.start(); o.join()
         return not o.exitcode, time.time()-start, log.read().strip() or f'it ended with exit code {o.exitcode}'
 

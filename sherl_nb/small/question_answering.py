@@ -41,7 +41,7 @@ class SceneQuestions(Questions):
     "Questions about generated scenes"
     def __init__(self, split, style, n, kinds_asked=asked_kinds):
         self.source = scene_questions(split, style, size=128)
-        table = list(self.source.remove_columns('picture')); few = set(list(dict.fromkeys(r['scene'] for r in table))[:n])
+        table = self.source.with_format(None).remove_columns('picture').to_list(); few = set(list(dict.fromkeys(r['scene'] for r in table))[:n])
         rows = [dict(question_id=i, img_id=r['scene'], sent=r['question'], label={r['answer']: 1.}, kind=r['kind'], at=f'{split} question {i}') for i,r in enumerate(table) if r['scene'] in few and r['kind'] in kinds_asked]
         super().__init__(rows, joint_answers, '.', minilm()[0], size=(128,128), max_length=14, truncate=False, task='gqa')
         self.key = split, style, n, kinds_asked
