@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import copy
 from torch import nn
 from .consolidation import pick
-from .late import Graft, SherlConfig, find_head, find_stack, make_route, make_side, named_submodule
-from .saving import load_adapter
+from .late import Graft, SherlConfig, make_routes, make_side, named_submodule
+from .saving import heads_of, load_adapter
 
 # %% ../nbs/04a_adapters.ipynb #857b5b55
 class Entry:
@@ -28,9 +28,7 @@ def shelf_of(model):
     if 'shelf' not in g.__dict__: g.shelf,g.name = {'default': Entry(g, head_modules(model, g.cfg))}, 'default'
     return g.shelf, g.name
 
-def head_modules(model, cfg):
-    names = find_head(model) if cfg.modules_to_save is None else cfg.modules_to_save
-    return {n: named_submodule(model, n) for n in names}
+def head_modules(model, cfg): return {n: named_submodule(model, n) for n in heads_of(model, cfg)}
 
 def adapters(
     model:nn.Module, # Grafted model
@@ -53,11 +51,9 @@ def add_adapter(
     shelf,now = shelf_of(model)
     if name in shelf: raise ValueError(f'This model has an adapter {name!r} already (it has {", ".join(shelf)}): choose another name, or delete_adapter(model, {name!r}) first.')
     cfg = cfg or (SherlConfig.from_dict(kwargs) if kwargs else model.sherl.cfg)
-    stacks,mine = find_stack(model, cfg.stack), {n: copy.deepcopy(m) for n,m in head_modules(model, cfg).items()}
+    mine = {n: copy.deepcopy(m) for n,m in head_modules(model, cfg).items()}
     if unknown := set(heads or {}) - set(mine): raise ValueError(f'heads names {sorted(unknown)}, but the heads of this adapter are {list(mine)}.')
-    with parked(model):
-        routes = {k: make_route(model, k, paths, cfg, side, set(stacks)) for k,paths in stacks.items()}
-        if 'decoder' in routes and 'encoder' in routes: routes['decoder'].read_from(routes['encoder'])
+    with parked(model): routes = make_routes(model, cfg, side)
     shelf[name] = Entry(Graft(routes, cfg, model.sherl.was_trainable).train(model.training), mine | (heads or {}))
     for m in (shelf[name].graft, *shelf[name].heads.values()): m.requires_grad_(True)
     set_adapter(model, name)

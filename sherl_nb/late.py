@@ -9,8 +9,8 @@ __all__ = ['tap_dtypes', 'cache_names', 'head_names', 'graph_parameters', 'is_st
            'stack_candidates', 'open_last', 'route_name', 'find_stack', 'SherlConfig', 'Route', 'first_tensor',
            'swap_first', 'is_frozen_norm', 'nothing_lost', 'ifnone_first', 'square', 'slices', 'join', 'in_groups',
            'Grouped', 'rows_of', 'EncoderRoute', 'DecoderRoute', 'out_width', 'tower', 'find_head', 'named_submodule',
-           'choose_taps', 'make_side', 'Graft', 'graft', 'make_route', 'ungraft', 'print_trainable_parameters',
-           'plot_routes', 'draw_route']
+           'choose_taps', 'make_side', 'Graft', 'graft', 'make_routes', 'make_route', 'ungraft',
+           'print_trainable_parameters', 'plot_routes', 'draw_route']
 
 # %% ../nbs/02_late.ipynb #ee80b7f7
 import inspect, math, torch
@@ -546,16 +546,22 @@ def graft(
     "Freeze the model, tap its blocks, re-enter before the last one; head and side train"
     cfg = cfg or SherlConfig.from_dict(kwargs)
     if hasattr(model, 'sherl'): raise ValueError('This model is grafted already: ungraft(model) first, or set its adapters apart on a fresh copy.')
-    stacks,head = find_stack(model, cfg.stack), find_head(model) if cfg.modules_to_save is None else cfg.modules_to_save
-    heads = [named_submodule(model, n) for n in head]
-    routes = {name: make_route(model, name, paths, cfg, side, set(stacks)) for name,paths in stacks.items()}
-    if 'decoder' in routes and 'encoder' in routes: routes['decoder'].read_from(routes['encoder'])
+    heads = [named_submodule(model, n) for n in (find_head(model) if cfg.modules_to_save is None else cfg.modules_to_save)]
+    routes = make_routes(model, cfg, side)
     was = [n for n,p in model.named_parameters() if p.requires_grad]
     model.requires_grad_(False)
     for m in heads: m.requires_grad_(True)
     model.sherl = Graft(routes, cfg, was).train(model.training)
     for r in routes.values(): r.attach()
     return model
+
+# %% ../nbs/02_late.ipynb #4edc0c37
+def make_routes(model, cfg, side)->dict:
+    "The routes of all stacks of a model, not attached yet; a decoder reads its encoder's memory"
+    stacks = find_stack(model, cfg.stack)
+    routes = {name: make_route(model, name, paths, cfg, side, set(stacks)) for name,paths in stacks.items()}
+    if 'decoder' in routes and 'encoder' in routes: routes['decoder'].read_from(routes['encoder'])
+    return routes
 
 # %% ../nbs/02_late.ipynb #52480ed0
 def make_route(

@@ -50,9 +50,9 @@ def adapter_state(
     tops = tuple(f'{n}.' for n in ['sherl', *heads_of(model)])
     return {n: v.detach().contiguous() for n,v in model.state_dict().items() if n in names or n.startswith(tops)}
 
-def heads_of(model):
-    "Modules that train along with the side of a grafted model"
-    saved = model.sherl.cfg.modules_to_save
+def heads_of(model, cfg=None):
+    "Names of the modules that train along with the side of a grafted model; with other settings than its own, where given"
+    saved = (cfg or model.sherl.cfg).modules_to_save
     return find_head(model) if saved is None else list(saved)
 
 # %% ../nbs/04_saving.ipynb #9713915c

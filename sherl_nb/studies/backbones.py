@@ -129,7 +129,7 @@ def check_backbone(
     step = step_backbone(model, batch, trains)
     moved = [n for n,t in model.state_dict().items() if n in still and not torch.equal(t, still[n])]
     cached = same_with_cache(model.eval(), batch)
-    with torch.no_grad(): back = all(torch.equal(a, b) for a,b in zip(want, tensors(run(reset_head(ungraft(model), build), batch))))
+    with torch.no_grad(): back = all(torch.equal(a, b) for a,b in zip(want, tensors(run(reset_head(ungraft(model), build, trains), batch))))
     return dict(stacks={k: len(v) for k,v in stacks.items()}, blocks=type(model.get_submodule(next(iter(stacks.values()))[0])).__name__, same=same, gradients=step, still=not moved, ungraft=back, cache=cached)
 
 # %% ../../nbs/studies/24_backbones.ipynb #e329dc84
@@ -140,9 +140,9 @@ def step_backbone(model, batch, trains):
     torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=.1).step()
     return got==trains
 
-def reset_head(model, build):
-    "The weights of a fresh copy in what has trained"
-    torch.manual_seed(0); model.load_state_dict(build().state_dict()); return model.eval()
+def reset_head(model, build, trains):
+    "The weights of a fresh copy in what has trained, and nowhere else"
+    torch.manual_seed(0); model.load_state_dict({n: t for n,t in build().state_dict().items() if n in trains}, strict=False); return model.eval()
 
 def same_with_cache(model, batch):
     "Whether generation with a key-value cache equals generation without; None if the network does not generate"
