@@ -7,8 +7,9 @@ Docs: https://sherl-nb.github.io/sherl_nb/consolidation.html.md"""
 # %% auto #0
 __all__ = ['downs', 'ups', 'presets', 'layer_weights', 'bounded', 'consolidate', 'scores', 'BoundedNorm', 'NormDown', 'GatedDown',
            'ReluDown', 'ConvDown', 'tokens', 'as_map', 'pooled', 'shrink', 'divides', 'Up', 'ConvUp', 'NormUp',
-           'NormDropUp', 'Gate', 'frozen_stats', 'is_batch_norm', 'again', 'check_taps', 'check_mask', 'init_side',
-           'mlp', 'pick', 'Consolidation', 'start_at_zero', 'TokenPool', 'pick_rows', 'PooledConsolidation', 'preset']
+           'NormDropUp', 'Gate', 'frozen_stats', 'is_batch_norm', 'again', 'check_taps', 'check_kinds', 'kind_of',
+           'check_values', 'enough_range', 'check_mask', 'init_side', 'mlp', 'pick', 'Consolidation', 'check_last',
+           'start_at_zero', 'TokenPool', 'check_anchor', 'pick_rows', 'PooledConsolidation', 'preset']
 
 # %% ../nbs/01_consolidation.ipynb #79f0a9be
 import torch, torch.nn.functional as F
@@ -196,17 +197,41 @@ def again(
 def check_taps(
     taps, # List of L features, each [B, K, D_l]
     n:int, # Number of taps expected
-):
+    dims=None, # Widths expected; any when None
+)->float: # Largest absolute value; 0 where there are no values to look at
     "Refuse taps that cannot be merged"
-    if len(taps)!=n: raise ValueError(f'Got {len(taps)} taps, but this consolidation has {n} down-projections: pass one feature a tapped layer, deepest last.')
+    check_kinds(taps, n)
     if len(sizes := {tuple(t.shape[:-1]) for t in taps})>1:
         raise ValueError(f'Taps differ in batch or length: {sorted(sizes)}. All must be [B, K, D_l] with the same B and K; pool or crop them first.')
+    if dims and (widths := [t.shape[-1] for t in taps])!=list(dims): raise ValueError(f'The taps have the widths {widths}, but this consolidation was built for {list(dims)}: tap the layers it was built for.')
     if len(devices := {t.device for t in taps})>1:
         raise ValueError(f'Taps lie on different devices: {sorted(map(str,devices))}. Move them to one device first.')
-    if torch.compiler.is_compiling() or any(t.is_meta or type(t) not in (Tensor, nn.Parameter) for t in taps): return
-    bad = torch.stack([t.detach().sum(dtype=torch.promote_types(t.dtype, torch.float32)).isnan() for t in taps])
-    if bad.any(): raise ValueError(f'NaN in tap {bad.nonzero().flatten().tolist()} (0 is the shallowest): the frozen layers '
+    return 0. if torch.compiler.is_compiling() or any(t.is_meta or type(t) not in (Tensor, nn.Parameter) for t in taps) else check_values(taps)
+
+def check_kinds(taps, n):
+    "Refuse another number of taps, and what is no feature (a pair is a map that was shrunk)"
+    if len(taps)!=n: raise ValueError(f'Got {len(taps)} taps, but this consolidation has {n} down-projections: pass one feature a tapped layer, deepest last.')
+    for i,t in enumerate(t[0] if isinstance(t, tuple) and t else t for t in taps):
+        if not isinstance(t, Tensor) or not t.dim() or not t.is_floating_point(): raise ValueError(f'Tap {i} is {kind_of(t)}, but every tap must be a tensor of floating point numbers [B, K, D_l].')
+
+def kind_of(o): return f'a tensor {tuple(o.shape)} of {str(o.dtype).removeprefix("torch.")}' if isinstance(o, Tensor) else f'of type {type(o).__name__}'
+
+# %% ../nbs/01_consolidation.ipynb #4a25c088
+def check_values(taps):
+    "Refuse NaN, infinity, and what float32 cannot multiply; the largest absolute value"
+    most = torch.stack([torch.stack(t.detach().aminmax()).abs().amax().float() if t.numel() else torch.zeros((), device=t.device) for t in taps]).tolist()
+    if bad := [i for i,m in enumerate(most) if m!=m]: raise ValueError(f'NaN in tap {bad} (0 is the shallowest): the frozen layers '
                                    'overflowed or the input holds NaN. Look at the input; if it is sound, run the backbone in bfloat16 or float32.')
+    if bad := [i for i,m in enumerate(most) if m>1e30]: raise ValueError(f'Entries of {max(most):.0e} in tap {bad} (0 is the shallowest), but they must be finite and at most 1e30: look at the input, or scale it down.')
+    return max(most)
+
+def enough_range(
+    kind:str, # Type of the device
+    most:float, # Largest absolute value in the taps
+): # A context
+    "float16 ends at 65504: no float16 autocast for taps whose projections may not fit"
+    far = most>100 and torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind)==torch.float16
+    return torch.autocast(kind, enabled=False) if far else nullcontext()
 
 # %% ../nbs/01_consolidation.ipynb #05726587
 def check_mask(
@@ -232,7 +257,7 @@ def init_side(
 def mlp(d, D): return nn.Sequential(nn.Linear(d, D), nn.ReLU(), nn.Linear(D, d), nn.LayerNorm(d))
 
 def pick(table, name, what):
-    if name not in table: raise ValueError(f'{what} is {name!r}, but must be one of {", ".join(map(repr, table))}.')
+    if not type(name).__hash__ or name not in table: raise ValueError(f'{what} is {name!r}, but must be one of {", ".join(map(repr, table))}.')
     return table[name]
 
 # %% ../nbs/01_consolidation.ipynb #fe03046e
@@ -258,11 +283,17 @@ class Consolidation(nn.Module):
         if d<1: raise ValueError(f'The side width is {d}, but must be at least 1: choose a smaller r.')
         if chunk is not None and chunk<1: raise ValueError(f'chunk={chunk}: compute at least 1 token at a time, or None for all at once.')
         self.safe,self.eps,self.recompute,self.chunk,D = safe, eps, recompute, chunk, D or dims[-1]
+        self.dims,self.D = tuple(dims), D
         self.downs = nn.ModuleList(pick(downs, down, 'down')(o, d) for o in dims)
         self.score,self.mlp = nn.Linear(d, 1), mlp(d, mlp_width) if mlp_width else nn.Identity()
         self.up,self.gate = pick(ups, up, 'up')(d, D), Gate(gate)
         init_side(self, init)
         if gate=='open': start_at_zero(self.up)
+
+# %% ../nbs/01_consolidation.ipynb #8b0f73c8
+def check_last(last, shape):
+    "Refuse a feature that the result cannot be added to"
+    if not isinstance(last, Tensor) or tuple(last.shape)!=tuple(shape): raise ValueError(f'The feature that the gate lets through is {kind_of(last)}, but the result has the shape {tuple(shape)}: give one that is as long and as wide.')
 
 # %% ../nbs/01_consolidation.ipynb #be2f976e
 def start_at_zero(
@@ -283,11 +314,13 @@ def forward(self:Consolidation,
     last:Tensor=None, # The feature that the gate lets through; the deepest tap by default
 )->Tensor: # What the late layer reads, shaped as `last`
     "Project down, merge, add the guide, project up, add the gated backbone feature"
+    check_kinds(taps, len(self.downs))
     last = taps[-1] if last is None else last
-    is_map = last.dim()==4
-    if is_map: taps = [tokens(pooled(t, last.shape[2:])) for t in taps]
-    check_taps(taps, len(self.downs))
-    x = self.in_pieces(taps).to(last.dtype)
+    is_map = isinstance(last, Tensor) and last.dim()==4
+    if is_map: taps = [tokens(pooled(t, last.shape[2:])) if isinstance(t, tuple) or t.dim()==4 else t for t in taps]
+    most = check_taps(taps, len(self.downs), self.dims)
+    check_last(last, (len(last), self.D, *last.shape[2:]) if is_map else (*taps[0].shape[:-1], self.D))
+    with enough_range(last.device.type, most if self.safe else 0.): x = self.in_pieces(taps).to(last.dtype)
     return self.gate(last) + (as_map(x, last.shape[2:]) if is_map else x)          # this order keeps the memory layout of `last`
 
 @patch
@@ -332,7 +365,7 @@ class TokenPool(nn.Module):
 
     def before(self, x, lin, e, anchor, mask):
         "The same for z = lin(x), with the sums taken before the projection"
-        q = self.score.weight[0] * e
+        q = self.score.weight[0] * bounded(e)
         t = self.weights((x @ (q @ lin.weight).unsqueeze(-1)).squeeze(-1) + (q @ lin.bias).unsqueeze(-1) + self.score.bias, mask)
         total = (t.unsqueeze(-2) @ x).squeeze(-2) + self.beta()*pick_rows(x, anchor)
         return F.linear(total, lin.weight) + (t.sum(-1, keepdim=True) + self.beta())*lin.bias
@@ -341,6 +374,13 @@ class TokenPool(nn.Module):
         t = (t if mask is None else t*mask).relu()
         return t / (t.sum(-1, keepdim=True) + self.eps)
     def beta(self): return 1. if self.v is None else (self.v/.1).sigmoid()
+
+def check_anchor(anchor, x):
+    "Index of a token, one for all or one a row"
+    i = torch.as_tensor(anchor)
+    if i.is_floating_point() or i.shape not in ((), x.shape[:1]): raise ValueError(f'anchor is {kind_of(i)}, but must be the index of a token, one for all or one a row: an int, or integers [{len(x)}].')
+    if not (i.is_meta or torch.compiler.is_compiling() or type(i) is not Tensor) and i.numel() and not (0<=i.min() and i.max()<x.shape[1]): raise ValueError(f'anchor is {i.tolist()}, but there are {x.shape[1]} tokens: choose 0 to {x.shape[1]-1}.')
+    return i
 
 def pick_rows(x, i): return x[torch.arange(len(x), device=x.device), i]
 
@@ -365,10 +405,13 @@ class PooledConsolidation(Consolidation):
         mask:Tensor=None, # 1 for tokens to pool [B, K]; all when None
     )->Tensor: # [B, D]
         "Pool each tap, merge, add the guide, project up, add the final embedding"
-        check_taps(taps, len(self.pools))
+        most = check_taps(taps, len(self.pools), self.dims[:-1])
+        if taps[0].dim()!=3: raise ValueError(f'The taps have shape {tuple(taps[0].shape)}, but tokens are pooled over [B, K, D_l].')
+        check_last(last, (len(taps[0]), self.D)); most = max(most, check_taps([last], 1))
         if mask is not None: mask = check_mask(mask, taps[0])
-        anchor = torch.as_tensor(anchor, device=last.device).expand(len(last))
-        return self.in_pieces(last, anchor, mask, taps).to(last.dtype) + self.gate(last)
+        anchor = check_anchor(anchor, taps[0]).to(last.device).expand(len(last))
+        with enough_range(last.device.type, most if self.safe else 0.): x = self.in_pieces(last, anchor, mask, taps).to(last.dtype)
+        return x + self.gate(last)
 
     def in_pieces(self, last, anchor, mask, taps):
         run = partial(again, self, self.piece) if self.recompute and torch.is_grad_enabled() else self.piece
@@ -379,7 +422,7 @@ class PooledConsolidation(Consolidation):
     def piece(self, last, anchor, mask, *taps):
         e = self.downs[-1](last)
         first = self.safe and isinstance(self.downs[0], ReluDown)             # a projection that is linear in the (rectified) tokens
-        ps = [p.before(t.to(e.dtype).relu(), down.lin, e, anchor, mask) if first else p(down(t.to(e.dtype)), e, anchor, mask)
+        ps = [p.before(t.to(e.dtype).relu(), down.lin, e, anchor, mask) if first else p(down(t.to(e.dtype)), bounded(e) if self.safe else e, anchor, mask)
               for p,down,t in zip(self.pools, self.downs, taps)]
         return self.up(self.mlp(self.merge(ps, e)) + e)
 
