@@ -12,7 +12,7 @@ __all__ = ['colours', 'kinds', 'sides', 'ways', 'ends', 'asked_of', 'generic', '
 # %% ../nbs/08b_scenes.ipynb #50e9a6c3
 import hashlib
 from collections import Counter
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import dist
 from random import Random
 from PIL import Image, ImageOps
@@ -225,8 +225,12 @@ def _scene_set(name, column, split, style, size, more):
     if split not in there: raise ValueError(f'split is {split!r}; choose from {", ".join(there)}')
     cutouts(style)  # complains about an unknown style now, and not at the first picture
     rows = [dict(more(s['things'], q), kind=q['kind'], scene=i) for i,s in enumerate(scenes) if s['split']==split for q in s[column]]
-    last = lru_cache(maxsize=256)(lambda i: draw_scene(scenes[i]['things'], f'{split} {i}', style, size))
-    return dataset(rows, lambda i: last(rows[i]['scene']).copy())
+    return dataset(rows, partial(_scene, name, split, style, size), keys=[r['scene'] for r in rows])
+
+@lru_cache(maxsize=256)
+def _drawn(name, split, style, size, i): return draw_scene(read_small(name)[i]['things'], f'{split} {i}', style, size)
+
+def _scene(*args): return _drawn(*args).copy()
 
 def scene_questions(
     split:str='train', # 'train', 'validation' or 'test'

@@ -10,7 +10,7 @@ __all__ = ['small_files', 'release', 'splits', 'vader', 'small_folders', 'small_
 
 # %% ../nbs/08a_small_data.ipynb #b09be19d
 import hashlib, io, os, shutil, subprocess, sys, tarfile, tempfile
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from PIL import Image
@@ -94,15 +94,17 @@ splits = ('train','validation','test')
 
 def dataset(
     rows, # Dicts of one form
-    picture=None, # Function row → picture, or list of pictures
+    picture=None, # Function key → picture, or list of pictures
     column:str='picture', # Its column
+    keys=None, # A key for each row; its number when None
 ): # `datasets.Dataset`
     "Rows as a data set, with a column that is made when it is asked for"
     from datasets import Dataset
     ds = Dataset.from_list(list(rows))
     if picture is None: return ds
-    def make(batch): return batch | ({column: [picture(i) for i in batch[column]]} if column in batch else {})
-    return ds.add_column(column, list(range(len(ds)))).with_transform(make)
+    return ds.add_column(column, list(range(len(ds)) if keys is None else keys)).with_transform(partial(_filled, picture, column))
+
+def _filled(picture, column, batch): return batch | ({column: [picture(k) for k in batch[column]]} if column in batch else {})
 
 # %% ../nbs/08a_small_data.ipynb #6cba9df6
 def _of_split(rows, split):
@@ -123,8 +125,10 @@ def emoji(
 ): # `Dataset` with `picture` (RGB), `caption`, `name`, `tags`, `category`, `concept`, `code`
     "Pictures and their captions; no concept is in two splits"
     rows = [{k: r[k] for k in ('name','tags','category','concept','code')} | dict(caption=caption(r)) for r in _of_split(emoji_rows(), split)]
-    pictures = cutouts(style)
-    return dataset(rows, lambda i: on_white(pictures[rows[i]['code']], size))
+    cutouts(style)                                                            # complains about an unknown style now, and not at the first picture
+    return dataset(rows, partial(_emoji, style, size), keys=[r['code'] for r in rows])
+
+def _emoji(style, size, code): return on_white(cutouts(style)[code], size)
 
 # %% ../nbs/08a_small_data.ipynb #2b649996
 def clips(
@@ -137,9 +141,14 @@ def clips(
     stills = {r['code']: r for r in _of_split(emoji_rows(), split)}
     films = [r for r in read_small('clips.parquet') if r['code'] in stills]
     rows = [{k: stills[f['code']][k] for k in ('name','tags','category','concept','code')} | dict(caption=caption(stills[f['code']])) for f in films]
+    return dataset(rows, partial(_film, size, n_frames), 'frames', [r['code'] for r in rows])
+
+@cache
+def _films(): return {f['code']: f['frames'] for f in read_small('clips.parquet')}
+
+def _film(size, n_frames, code):
     at = [int((i+.5)*8/n_frames) for i in range(n_frames)]
-    def film(i): return [Image.open(io.BytesIO(films[i]['frames'][j])).convert('RGB').resize((size, size)) for j in at]
-    return dataset(rows, film, 'frames')
+    return [Image.open(io.BytesIO(_films()[code][j])).convert('RGB').resize((size, size)) for j in at]
 
 # %% ../nbs/08a_small_data.ipynb #5f4464f5
 def gloss_pairs(

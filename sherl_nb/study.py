@@ -35,9 +35,9 @@ from .memory import measure
 
 # %% ../nbs/studies/22_study.ipynb #62f9ff02
 tasks = {k: f'sherl_nb.small.{k}' for k in ('image_text','video_text','question_answering','grounding','language')}
-labels = dict(full='full fine-tuning', probe='heads only', last='last block', last_k='last two blocks', bitfit='BitFit', lora='LoRA', lora_ckpt='LoRA + checkpointing', lora_last='LoRA, last block',
+labels = dict(full='full fine-tuning', probe='heads only', last='last block', last_k='last two blocks', bitfit='BitFit', lora='LoRA', lora_ckpt='LoRA + checkpointing', lora_last='LoRA, last block', lora_last_k='LoRA, last three blocks',
               adapter='adapters', lst='LST', unipt='UniPT', sherl_official='SHERL, official', sherl='SHERL')
-early_frozen = 'probe', 'last', 'last_k', 'lora_last', 'lst', 'unipt', 'sherl_official', 'sherl'   # no gradient passes the early blocks
+early_frozen = 'probe', 'last', 'last_k', 'lora_last', 'lora_last_k', 'lst', 'unipt', 'sherl_official', 'sherl'   # no gradient passes the early blocks
 same_weights = dict(lora_ckpt='lora')                                                                # trains the same weights by the same gradients
 per_row = dict(image_text=6, video_text=6)                                                           # test items of one row: three recalls, both ways
 
@@ -394,9 +394,9 @@ def summary(
     name:str, # Task
 ): # Data frame, a row a method
     "Mean and standard deviation over seeds, beside the costs"
-    t = chosen(rows, name); by = t.groupby('method', sort=False)
+    t = chosen(rows, name); by = t.assign(cpu=t.fit_cpu_s/t.epochs).groupby('method', sort=False)
     out = by.agg(test=('test','mean'), std=('test','std'), seeds=('seed','nunique'), validation=('validation','mean'), shift=('shift','mean'), lr=('lr','first'), trainable=('trainable','first'),
-        saved_mib=('saved_mib','first'), peak_mib=('peak_mib','first'), step_s=('step_s','first'), epoch_s=('epoch_s','mean'), extra=('extra','first'), flops=('flops','first'))
+        saved_mib=('saved_mib','first'), peak_mib=('peak_mib','first'), step_s=('step_s','first'), epoch_s=('cpu','mean'), extra=('extra','first'), flops=('flops','first'))
     out['gap'] = (out.test-out.test['probe'])/(out.test['full']-out.test['probe']) if {'probe','full'}<=set(out.index) else math.nan
     return out.reindex([m for m in [*labels, *out.index.difference(list(labels))] if m in out.index])
 
@@ -431,7 +431,7 @@ def differences(
     return t.assign(verdict=['better' if l>0 else 'worse' if h<0 else 'not told apart' for l,h in zip(t.low, t.high)])
 
 # %% ../nbs/studies/22_study.ipynb #b10af5e4
-marks = dict(full='s', probe='v', last='<', last_k='>', bitfit='x', lora='o', lora_ckpt='P', lora_last='d', adapter='h', lst='+', unipt='1', sherl_official='^', sherl='*')
+marks = dict(full='s', probe='v', last='<', last_k='>', bitfit='x', lora='o', lora_ckpt='P', lora_last='d', lora_last_k='D', adapter='h', lst='+', unipt='1', sherl_official='^', sherl='*')
 
 def colour(m): return 'tab:blue' if m.startswith('sherl') else 'tab:orange' if m in early_frozen else '.4'
 
@@ -506,7 +506,7 @@ changes |= dict(no_redundancy=no_redundancy, no_guide=no_guide, train_norms=trai
 # %% ../nbs/studies/22_study.ipynb #6f88c041
 ablations = {
     'redundancy': {'off': dict(change='no_redundancy')}, 'guide': {'off': dict(change='no_guide')}, 'score': {'official': dict(kw=dict(safe=False))}, 'gate': {'closed': dict(kw=dict(gate='closed'))},
-    'r': {str(r): dict(kw=dict(r=r)) for r in (2,4,8,16)}, 'late': {str(n): dict(kw=dict(late=n)) for n in range(4)}, 'taps': {'every second': dict(taps=2), 'last four': dict(taps=-4)},
+    'r': {str(r): dict(kw=dict(r=r)) for r in (2,4,8,16)}, 'late': {str(n): dict(kw=dict(late=n)) for n in range(5)}, 'late LoRA': {'off': dict(kw=dict(late_lora=0)), '8': dict(kw=dict(late_lora=8))}, 'taps': {'every second': dict(taps=2), 'last four': dict(taps=-4)},
     'late norms': {'trained': dict(change='train_norms')}, 'early dropout': {'on': dict(kw=dict(early_dropout=True))}}
 
 def some_taps(task, rule):

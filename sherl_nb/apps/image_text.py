@@ -254,7 +254,7 @@ def load_resnext(
 pixel_mean,pixel_std = torch.tensor([.485,.456,.406]), torch.tensor([.229,.224,.225])
 
 def to_pixels(
-    image:'Image', # PIL picture
+    image, # PIL picture
     size=512, # Height and width, or one number for both
     train:bool=False, # Cut and mirror at random
 )->Tensor: # Normalised pixels [3, height, width]

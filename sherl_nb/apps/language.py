@@ -356,7 +356,7 @@ def fit(
     model:nn.Module, # From `build`; trained in place
     train, # Encoded rows, from `data`
     valid=None, # Rows to write answers to after each epoch
-    recipe:'Recipe'=None, # From `recipe`; its task says which metrics
+    recipe=None, # From `recipe`; its task says which metrics
     tokenizer=None, # The model's; bytes at tiny scale
     out=None, # Folder for checkpoints; with it, the best epoch is loaded at the end
     resume:bool=False, # Go on from the last checkpoint in `out`

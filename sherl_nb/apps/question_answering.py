@@ -260,6 +260,7 @@ class OrientationBatches:
 # %% ../../nbs/apps/12_question_answering.ipynb #21218d75
 class Batches(DataLoader):
     "A `DataLoader` over `OrientationBatches`"
+    def __init__(self, ds, **kwargs): super().__init__(ds, **kwargs)
     def set_epoch(self, epoch): self.batch_sampler.set_epoch(epoch)
 
 def loader(

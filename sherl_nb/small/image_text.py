@@ -108,7 +108,7 @@ def two_towers(
     return VSE(ImageTower(lite0(), 1280, width), TextTower(text, 384, width))
 
 # %% ../../nbs/small/30_image_text.ipynb #225650c3
-def side_taps(late): return {text_route: None, image_route: list(range(3, 8-late))}
+def side_taps(late): return {text_route: None, image_route: list(range(min(3, 6-late), 8-late))}
 
 def official_side(dims, D, cfg): return vse_side(dims, D, replace(cfg, d=cfg.d or D//cfg.r))
 
@@ -122,15 +122,15 @@ def sherl_official(model, heads, late=1, **kwargs):
     cfg = dict(late=late, taps=side_taps(late), stack=stacks, modules_to_save=heads, early_dropout=True, recompute='none', chunk=None)
     return graft(model, SherlConfig(**cfg | kwargs), side=official_side)
 
-def sherl(model, heads, late=1, **kwargs):
+def sherl(model, heads, late=3, **kwargs):
     "Our default"
-    return graft(model, SherlConfig(**dict(late=late, taps=side_taps(late), stack=stacks, modules_to_save=heads) | kwargs))
+    return graft(model, SherlConfig(**dict(late=late, late_lora=4, taps=side_taps(late), stack=stacks, modules_to_save=heads) | kwargs))
 
 # %% ../../nbs/small/30_image_text.ipynb #174de4cf
 own = dict(unipt=unipt, sherl_official=sherl_official, sherl=sherl)
 left_out = dict(lst='a thin transformer beside the network needs tokens, but EfficientNet-Lite0 has feature maps')
-methods = [m for m in ('full','probe','last','last_k','bitfit','lora','lora_ckpt','lora_last','adapter','unipt','sherl_official','sherl')]
-for m in [m for m in methods if m not in own and m not in {**baselines.methods, 'last_k': 0}]: left_out[m] = 'sherl_nb.baselines does not have it'; methods.remove(m)
+methods = [m for m in ('full','probe','last','last_k','bitfit','lora','lora_ckpt','lora_last','lora_last_k','adapter','unipt','sherl_official','sherl')]
+for m in [m for m in methods if m not in own and m not in {**baselines.methods, 'last_k': 0, 'lora_last_k': 0}]: left_out[m] = 'sherl_nb.baselines does not have it'; methods.remove(m)
 
 def prepared(
     model:VSE, # Changed in place
@@ -142,7 +142,7 @@ def prepared(
     if method in left_out: raise ValueError(f'{method!r} is left out: {left_out[method]}. Choose from {", ".join(methods)}.')
     pick(dict.fromkeys(methods), method, 'method')
     if method in own: return own[method](model, list(heads), **kwargs)
-    if method=='last_k': method,kwargs = 'last', dict(late=2) | kwargs
+    if method in ('last_k','lora_last_k'): method,kwargs = method[:-2], dict(late=dict(last_k=2, lora_last_k=3)[method]) | kwargs
     return baselines.prepare(model, method, modules_to_save=list(heads), stack=stacks, **kwargs)
 
 def build(
@@ -225,7 +225,7 @@ def recorded(
     return None if cuts is None else Recorded(model, rows, cuts)
 
 # %% ../../nbs/small/30_image_text.ipynb #98e67b52
-lrs = dict(full=1e-4, probe=3e-3, last=1e-3, last_k=1e-3, bitfit=1e-3, lora=1e-3, lora_ckpt=1e-3, lora_last=3e-3, adapter=1e-3, unipt=3e-4, sherl_official=1e-3, sherl=3e-3)
+lrs = dict(full=1e-4, probe=3e-3, last=1e-3, last_k=3e-4, bitfit=1e-3, lora=1e-3, lora_ckpt=1e-3, lora_last=3e-3, lora_last_k=3e-3, adapter=1e-3, unipt=3e-4, sherl_official=1e-3, sherl=3e-3)
 metric = 'recall' # Mean of recall at 1, 5 and 10, both ways
 
 def recipe(
@@ -242,7 +242,7 @@ class SmallTrainer(RetrievalTrainer):
         for n,p in self.model.named_parameters():
             if p.requires_grad: of[n.removeprefix('clip.').startswith(self.heads)].append(p)
         groups = [dict(params=ps, lr=self.recipe.head_lr if h else self.recipe.lr) for h,ps in of.items() if ps]
-        if self.optimizer is None: self.optimizer = torch.optim.AdamW(groups, lr=self.recipe.lr, weight_decay=self.recipe.weight_decay)
+        if self.optimizer is None: self.optimizer = torch.optim.AdamW(groups, lr=self.recipe.lr, weight_decay=self.recipe.weight_decay, fused=True)
         return self.optimizer
 
 # %% ../../nbs/small/30_image_text.ipynb #22ab42b7

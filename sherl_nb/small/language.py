@@ -107,9 +107,9 @@ def recipe(
     method:str='sherl', # One of `methods`: the learning rate to start from
     **kwargs # Settings to change, see `training.Recipe`
 ): # A `training.Recipe`
-    "One pass over the training rows"
+    "Two passes over the training rows"
     from sherl_nb.training import Recipe
-    return Recipe(**dict(lr=lrs.get(method, 3e-3), head_lr=None if method=='probe' else 3e-2, epochs=1, batch_size=8, eval_batch_size=64, weight_decay=0., warmup=.1, schedule='linear', clip=1.) | kwargs)
+    return Recipe(**dict(lr=lrs.get(method, 3e-3), head_lr=None if method=='probe' else 3e-2, epochs=2, batch_size=8, eval_batch_size=64, weight_decay=0., warmup=.1, schedule='linear', clip=1.) | kwargs)
 
 def groups(
     model:nn.Module, # From `build`

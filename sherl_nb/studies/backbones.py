@@ -116,13 +116,14 @@ def check_backbone(
     build, # Makes the network
     batch, # Its arguments, by name or a tensor
     stack=None, # As for `graft`
+    late_lora:int=2, # Likewise
 )->dict: # Stacks and what was found; an 'error' if it was refused
     "Graft a network and put it through the checks"
     torch.manual_seed(0); model = build().eval()
     try: stacks = find_stack(model, stack)
     except ValueError as e: return dict(error=str(e))
     with torch.no_grad(): want = tensors(run(model, batch))
-    graft(model, stack=stack)
+    graft(model, stack=stack, late_lora=late_lora)
     with torch.no_grad(): same = all(torch.equal(a, b) for a,b in zip(want, tensors(run(model, batch))))
     trains = {n for n,p in model.named_parameters() if p.requires_grad}
     still = {n: t.clone() for n,t in model.state_dict().items() if n not in trains}
