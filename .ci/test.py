@@ -4,10 +4,12 @@ from configparser import ConfigParser
 from fastcore.all import *
 from concurrent.futures import ThreadPoolExecutor,as_completed
 from functools import cache
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError,packages_distributions,requires
 from multiprocessing import get_all_start_methods,get_context,get_start_method,set_start_method
 from tempfile import NamedTemporaryFile
 from nbdev.doclinks import nbglob
+from packaging.requirements import Requirement
+from figures import check_figures
 from readme import cell_blocks,diff,directives,root,text
 try: import tomllib
 except ImportError: import tomli as tomllib
@@ -93,6 +95,29 @@ def check_requirements():
     for p in notebooks(): bad += look(p, set.union(*imports(code(p))), dev, 'the requirements or the dev extra')
     return bad
 
+def needed(reqs, seen=None):
+    "Names of the distributions that requirements bring along"
+    seen = set() if seen is None else seen
+    for r in map(Requirement, reqs):
+        n = (r.name.lower().replace('_','-'), *sorted(r.extras))
+        if n in seen or (r.marker and not any(r.marker.evaluate(dict(extra=e)) for e in ['', *r.extras])): continue
+        seen.add(n)
+        try: more = requires(r.name) or []
+        except PackageNotFoundError: continue
+        needed([o for o in more for m in [Requirement(o).marker] if m is None or any(m.evaluate(dict(extra=e)) for e in ['', *r.extras])], seen)
+    return {n[0] for n in seen}
+
+def check_colab():
+    "Every notebook imports only what the library and the extras that its install cell names bring"
+    dists,bad = packages_distributions(),[]
+    for p in notebooks():
+        asked = {w.strip('\'"') for o in sources(p, 'code') for m in re.findall(r'-e /content \].*pip install -Uqq ([^#\n]*)', o) for w in m.split()}
+        ours = {e for w in asked for m in re.findall(r'sherl_nb\[([\w,-]+)\]', w) for e in m.split(',')}
+        there = needed(settings()['requirements'].split() + [o for e in ours for o in extras()[e]]) | {'ipython'} | asked
+        bad += [f'{rel(p)} imports {n}, and installs {sorted(asked)}' for n in sorted(set.union(*imports(code(p))))
+                if not {d.lower().replace('_','-') for d in dists.get(n, [n])} & there]
+    return bad
+
 def check_scripts():
     "Every console script leads to a function"
     code = 'import pkgutil,sys\nfor o in sys.argv[1:]: assert callable(pkgutil.resolve_name(o)), o'
@@ -156,6 +181,23 @@ def check_pictures():
     def pictures(p): return [k for o in outputs(p) for k in o.get('data', {}) if k.startswith('image/')]
     return [f'{rel(p)} has none' for p in lessons() if not pictures(p)]
 
+def check_alt_text():
+    "Every picture says in words what it shows"
+    bad = []
+    for p in notebooks():
+        shown = [c for c in cells(p) if any(k.startswith('image/') for o in c.get('outputs', []) for k in o.get('data', {}))]
+        bad += [f"{rel(p)}: a cell without `#| fig-alt`: {text(c['source'])[:60]!r}" for c in shown if not directives(text(c['source']))[0].get('fig-alt')]
+        bad += [f'{rel(p)}: {o}' for o in re.findall(r'!\[\]\([^)]*\)', '\n'.join(sources(p, 'markdown')))]
+    return bad
+
+def check_import_cells():
+    "Cells with imports hold nothing else: the site's build runs them, and nothing before them but exports"
+    def mixed(o):
+        if {'export','exports','exporti','eval'} & directives(o)[0].keys(): return False
+        tree = ast.parse(re.sub(r'^[ \t]*[!%].*', 'pass', o, flags=re.M)); defs = ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef
+        return any(isinstance(n, defs[:2]) for n in ast.walk(tree)) and not all(isinstance(n, defs) for n in tree.body)
+    return [f'{rel(p)}: {o[:70]!r}' for p in notebooks() for o in sources(p, 'code') if not o.startswith('%%') and mixed(o)]
+
 def check_errors():
     "No notebook holds an error among its outputs"
     return [f"{rel(p)}: {o['ename']}: {o['evalue']}" for p in notebooks() for o in outputs(p) if o['output_type']=='error']
@@ -175,6 +217,16 @@ def check_links():
         prose = re.sub(r'^ *```.*?^ *```|`[^`\n]+`|\$\$.*?\$\$|\$[^$\n]+\$', '', s, flags=re.M|re.S)
         links = re.findall(r'\]\((?!\w+:|#)([^)\s#]+)', prose) + re.findall(r'\b(?:src|href)="(?!\w+:|#)([^"#]+)', prose)
         bad += [f'{rel(p)}: {o}' for o in links if not (p.parent/o).exists()]
+    return bad
+
+american = r'(?:colors?|colored|behaviors?|centers?|centered|neighbors?|neighboring|favorites?|gray|labeled|labeling|modeled|fulfill|\w+(?:al|im|iz|is|ul|nd|or|mb|ar)iz(?:e|es|ed|ing|er|ers|ation)|optimiz\w+|recogniz\w+|analyz\w+|catalog|defense|license[sd]?(?= (?:under|is|of)))'
+
+def check_spelling():
+    "Prose is British, as everywhere in these pages"
+    bad = []
+    for p in notebooks():
+        prose = re.sub(r'^ *```.*?^ *```|`[^`\n]+`|\$\$.*?\$\$|\$[^$\n]+\$|\]\([^)]*\)|<[^>]+>|\*[^*\n]+\*|"[^"\n]+"', '', '\n'.join(sources(p, 'markdown')), flags=re.M|re.S)
+        bad += [f'{rel(p)}: {w}' for w in sorted({*re.findall(rf'(?i)\b{american}\b', prose)})]
     return bad
 
 checks = [o for n,o in list(globals().items()) if n.startswith('check_')]
