@@ -1,4 +1,4 @@
-"Write at the top of each page how long it takes to read and to run: `python .ci/test.py > log; python .ci/times.py log`"
+"Write at the top of each page how long it takes to read and to run: `python .ci/test.py > log; python .ci/times.py --log log`"
 import json,re
 from pathlib import Path
 from fastcore.script import call_parse
