@@ -10,7 +10,7 @@ from readme import root,text
 number = r'\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?'
 _number = re.compile(rf'(?<![\w.,])[-−]?(?<!\w-)({number})(?![\w]|[.,]\d)')
 _any = re.compile(rf'(?<![\d.])({number}|\.\d+)')
-_not_prose = re.compile(r'^ *```.*?^ *```|`[^`\n]+`|\$\$.*?\$\$|\$[^$\n]+\$|<[^>\n]+>|https?://\S+|arXiv[: ]\S+|#\d+|\b(?:[Ss]ections?|[Tt]ables?|[Ee]quations?) \d[\d.]*|^\*Reading:.*$|^#+ *\d+\.|^ *\d+\. ', re.M|re.S)
+_not_prose = re.compile(r'^ *```.*?^ *```|`[^`\n]+`|\$\$.*?\$\$|\$[^$\n]+\$|<[^>\n]+>|https?://\S+|arXiv[: ]\S+|#\d+|\b(?:[Ss]ections?|[Tt]ables?|[Ee]quations?) \d[\d.]*|^\*Reading:[^\n]*$|^#+ *\d+\.|^ *\d+\. ', re.M|re.S)
 _target = re.compile(r'\]\(([^)\s]+)[^)]*\)')
 _year = re.compile(r'(?:19|20)\d\d$')
 
