@@ -5,6 +5,7 @@ from fastcore.script import call_parse
 
 root = Path(__file__).resolve().parent.parent
 _math = re.compile(r'<span class="math (inline|display)">\\[(\[](.*?)\\[)\]]</span>', re.S)
+_fonts = re.compile(r'@import\s*url\((["\']?)https?:[^)]*?\1\)\s*;')                       # from a network; a semicolon may stand in the address
 _katex = re.compile(r'\s*<(?:link|script)[^>]*katex[^>]*>(?:</script>)?')
 
 def mathml(page):
@@ -55,7 +56,7 @@ def main(
     if r.returncode: raise SystemExit(r.stdout+r.stderr)
     site = next(p for p in (proc/'_docs', proc/'_site') if p.exists()); out = root/out
     shutil.rmtree(out, ignore_errors=True); shutil.copytree(site, out)
-    for p in out.rglob('*.css'): p.write_text(re.sub(r'@import\s*(?:url\()?["\']?https?:[^;]*;', '', p.read_text(encoding='utf-8')), encoding='utf-8')      # fonts from a network
+    for p in out.rglob('*.css'): p.write_text(_fonts.sub('', p.read_text(encoding='utf-8')), encoding='utf-8')
     pages = sorted(out.rglob('*.html'))
     for p in pages: p.write_text(mathml(p.read_text(encoding='utf-8')), encoding='utf-8')
     print(f'{len(pages)} pages in {time.time()-start:.0f} s', *broken, sep='\n')
