@@ -17,6 +17,7 @@ import inspect, math, torch
 from dataclasses import dataclass, asdict, fields
 from torch import nn, Tensor
 from fastcore.basics import patch
+from contextlib import contextmanager
 from functools import partial
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
@@ -171,7 +172,7 @@ class LowRank(nn.Module):
         nn.init.zeros_(self.b.weight)
 
     def forward(self, x): return self.b(self.a(x.to(self.a.weight.dtype)))
-    def add(self, module, args, output): return output + self(args[0]).to(output.dtype)
+    def add(self, module, args, kwargs, output): return output + self(args[0] if args else next(iter(kwargs.values()))).to(output.dtype)
 
 def matrices(
     blocks, # Late blocks
@@ -185,6 +186,7 @@ def matrices(
 # %% ../nbs/02_late.ipynb #ec6e9935
 class Route(nn.Module):
     "Leads the taps of one stack through a side module, and the result into the late blocks"
+    alone = None                                                               # the route that `in_its_place` works for
     def __init__(self,
         side:nn.Module, # Called with (taps, last); returns what the late blocks read
         blocks, # The stack's blocks, in order
@@ -238,12 +240,20 @@ def enter(self:Route, module, args, kwargs):
 @patch
 def start(self:Route, module, kwargs):
     "Put the tower to sleep"
-    self.reset(); self.outer,self.mask = id(module), kwargs.get('attention_mask')
+    self.reset(); self.check_frozen(module)
+    self.outer,self.mask = id(module), kwargs.get('attention_mask')
     mine = set(self.modules())
     self.asleep = [m for m in self.scope[0].modules() if m.training and m not in mine and (not self.early_dropout or is_frozen_norm(m))]
     for m in self.asleep: m.training = False
 
 def is_frozen_norm(m): return is_batch_norm(m) and not any(p.requires_grad for p in m.parameters())
+
+@patch
+def check_frozen(self:Route, module):
+    "Refuse to train with an early block that is set to train"
+    if not (module.training and torch.is_grad_enabled()): return
+    if lost := [n for b in self.blocks[:self.n_early] for n,p in b.named_parameters() if p.requires_grad]:
+        raise ValueError(f'{lost[0]} of an early block is set to train, but no gradient reaches early blocks: freeze it with requires_grad_(False), or graft with more late blocks (late=...).')
 
 @patch
 def wake(self:Route, all:bool=False):
@@ -384,7 +394,9 @@ class Grouped:
         "The block with frozen batch norms asleep, in the backward pass too"
         norms = [m for m in self.block.modules() if m.training and is_frozen_norm(m)]
         for m in norms: m.training = False
-        try: return self.f(*args, **kwargs)
+        try:
+            if self.route.handles: return self.f(*args, **kwargs)
+            with self.route.in_its_place(): return self.f(*args, **kwargs)
         finally:
             for m in norms: m.training = True
 
@@ -394,6 +406,23 @@ cache_names = 'past_key_values', 'past_key_value', 'layer_past'
 def rows(self:Route, x):
     "Samples in a group"
     return len(x) if self.chunk is None else max(self.chunk*self.width//max(x[:1].numel(), 1), 1)
+
+# %% ../nbs/02_late.ipynb #574e3117
+@patch
+def low_hooks(self:Route): return [m.register_forward_hook(partial(self.add_low, o), with_kwargs=True) for m,o in zip(self.low_at, self.low.values())]
+
+@patch
+def add_low(self:Route, low, module, args, kwargs, output): return low.add(module, args, kwargs, output) if Route.alone in (None, self) else output
+
+@patch
+@contextmanager
+def in_its_place(self:Route):
+    "This route's low-rank paths and no others, though it is not attached"
+    before,Route.alone,handles = Route.alone, self, self.low_hooks()
+    try: yield
+    finally:
+        Route.alone = before
+        for h in handles: h.remove()
 
 # %% ../nbs/02_late.ipynb #999693e8
 @patch
@@ -427,7 +456,7 @@ def attach(self:Route):
     "Register the hooks"
     for m in self.scope:
         self.handles += [m.register_forward_pre_hook(self.enter, with_kwargs=True), m.register_forward_hook(self.leave, always_call=True)]
-    self.handles += [m.register_forward_hook(o.add) for m,o in zip(self.low_at, self.low.values())]
+    self.handles += self.low_hooks()
     for b in self.blocks[:self.n_early]:
         self.handles += [b.register_forward_pre_hook(self.before, with_kwargs=True),
                          b.register_forward_hook(self.after, always_call=True), b.register_forward_hook(self.tap)]
