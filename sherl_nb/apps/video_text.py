@@ -6,9 +6,9 @@ Docs: https://sherl-nb.github.io/sherl_nb/apps/video_text.html.md"""
 
 # %% auto #0
 __all__ = ['text_masks', 'scales', 'consolidate_tower', 'taps_of', 'n_tokens', 'checked', 'word_mask', 'normed', 'mean_frames',
-           'loss', 'Gather', 'gather', 'VideoTextOutput', 'CLIP4Clip', 'max_words', 'image_size', 'small', 'data',
-           'build', 'with_sides', 'make_sides', 'BertAdam', 'warmup_cosine', 'bert_adam', 'cosine_schedule', 'recipe',
-           'metrics', 'Clips', 'similarities', 'evaluate', 'RecallTrainer', 'fit', 'check']
+           'loss', 'VideoTextOutput', 'CLIP4Clip', 'max_words', 'image_size', 'small', 'data', 'build', 'with_sides',
+           'make_sides', 'BertAdam', 'warmup_cosine', 'bert_adam', 'cosine_schedule', 'recipe', 'metrics', 'Clips',
+           'similarities', 'evaluate', 'RecallTrainer', 'fit', 'check']
 
 # %% ../../nbs/apps/11_video_text.ipynb #46048fd5
 import math, os, tempfile, torch, torch.distributed as dist, torch.nn.functional as F
@@ -20,6 +20,7 @@ from transformers import set_seed
 from transformers.utils import ModelOutput
 from ..consolidation import PooledConsolidation, again, pick, preset, start_at_zero
 from ..late import join, tap_dtypes
+from ..processes import gather
 from ..models.clip_towers import hidden_states, load_clip, make_clip, take, towers
 from .retrieval import retrieval_metrics
 from . import video_data
@@ -96,34 +97,6 @@ def loss(
     if logits.shape[0]!=logits.shape[1]: raise ValueError(f'{logits.shape[0]} sentences and {logits.shape[1]} videos: the loss wants pairs, sentence i with video i.')
     at = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, at) + F.cross_entropy(logits.T, at)) / 2
-
-# %% ../../nbs/apps/11_video_text.ipynb #1699b412
-class Gather(torch.autograd.Function):
-    "All processes' rows; the gradient is summed over the processes (or not: the official form)"
-    @staticmethod
-    def forward(ctx, x, official):
-        ctx.official,ctx.n = official, len(x)
-        out = [torch.empty_like(x) for _ in range(dist.get_world_size())]
-        dist.all_gather(out, x.contiguous())
-        return torch.cat(out)
-
-    @staticmethod
-    def backward(ctx, g):
-        if not ctx.official: g = g.clone(); dist.all_reduce(g)
-        at = dist.get_rank()*ctx.n
-        return g[at:at+ctx.n], None
-
-# %% ../../nbs/apps/11_video_text.ipynb #908e8a25
-def gather(
-    x:Tensor, # Rows of this process [B, E]
-    official:bool=False, # Official gradient: the right one over the number of processes
-)->Tensor: # Rows of all processes, in their order
-    "Rows of all processes, with the gradient that DDP's mean makes right"
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size()==1: return x
-    sizes = [torch.zeros(1, dtype=torch.long, device=x.device) for _ in range(dist.get_world_size())]
-    dist.all_gather(sizes, torch.tensor([len(x)], device=x.device))
-    if len({int(o) for o in sizes})>1: raise ValueError(f'The processes have batches of {[int(o) for o in sizes]} rows: they must be equal. Drop the last, smaller batch (drop_last=True).')
-    return Gather.apply(x, official)
 
 # %% ../../nbs/apps/11_video_text.ipynb #276370d3
 @dataclass
