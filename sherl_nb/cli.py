@@ -7,15 +7,15 @@ Docs: https://sherl-nb.github.io/sherl_nb/cli.html.md"""
 # %% auto #0
 __all__ = ['splits', 'metrics', 'score_with', 'trained_file', 'facts_file', 'schema', 'pictures', 'picture_endings', 'answers',
            'given', 'Job', 'splits_of', 'metric_of', 'tiny_root', 'data_of', 'build', 'recipe', 't5_tokenizer', 'score',
-           'fit', 'last_whole', 'Say', 'kept_in', 'is_adapter', 'frozen_hash', 'save_seed', 'info_of', 'check_info',
-           'load_seed', 'write_json', 'read_run', 'seeds_of', 'over_seeds', 'same_run', 'plot_loss', 'ranked',
-           'show_image_text', 'show_video_text', 'frame', 'show_question_answering', 'show_grounding', 'framed',
-           'boxes_of', 'show_language', 'save_plots', 'says', 'settings_of', 'train_seed', 'write_metrics', 'begin',
-           'table', 'sherl_train', 'run', 'trained', 'sherl_eval', 'Row', 'read_lines', 'json_row', 'table_rows',
-           'found', 'picture_fault', 'text_columns', 'columns', 'fault', 'text_tokenizer', 'clip_words', 'n_tokens',
-           'longest', 'own_pictures', 'match_pictures', 'clip_of', 'match_clips', 'frames_in', 'clip_fault',
-           'things_in', 'answer_retrieval', 'answer_questions', 'OwnRefs', 'picture_size', 'answer_expressions',
-           'answer_texts', 'write_rows', 'own_rows', 'sherl_predict']
+           'fit', 'last_whole', 'Say', 'kept_in', 'is_adapter', 'save_seed', 'info_of', 'check_info', 'load_seed',
+           'write_json', 'read_run', 'seeds_of', 'over_seeds', 'same_run', 'plot_loss', 'ranked', 'show_image_text',
+           'show_video_text', 'frame', 'show_question_answering', 'show_grounding', 'framed', 'boxes_of',
+           'show_language', 'save_plots', 'says', 'settings_of', 'train_seed', 'write_metrics', 'begin', 'table',
+           'sherl_train', 'run', 'trained', 'sherl_eval', 'Row', 'read_lines', 'json_row', 'table_rows', 'found',
+           'picture_fault', 'text_columns', 'columns', 'fault', 'text_tokenizer', 'clip_words', 'n_tokens', 'longest',
+           'own_pictures', 'match_pictures', 'clip_of', 'match_clips', 'frames_in', 'clip_fault', 'things_in',
+           'answer_retrieval', 'answer_questions', 'OwnRefs', 'picture_size', 'answer_expressions', 'answer_texts',
+           'write_rows', 'own_rows', 'sherl_predict']
 
 # %% ../nbs/06d_cli.ipynb #629185ed
 import ast, csv, io, json, math, platform, shutil, sys, tempfile, textwrap, time, warnings, numpy as np, torch
@@ -33,9 +33,8 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import PrinterCallback, TrainerCallback
 from .apps.core import get_app
-from .cache import hash_of
 from .consolidation import pick
-from .saving import file_hash, heads_of, load_adapter, read_config, save_adapter, write_whole
+from .saving import file_hash, heads_of, load_adapter, origin, read_config, save_adapter, write_whole
 from .study import check_method, lock_of, recipe_of, versions
 from .training import AdapterTrainer, is_whole, load_trained, trained_state
 
@@ -210,8 +209,6 @@ def is_adapter(model):
     tops = tuple(f'{n}.' for n in ['sherl', *heads_of(model)])
     return all(n.startswith(tops) for n,p in model.named_parameters() if p.requires_grad)
 
-def frozen_hash(model): return hash_of({n: p.detach() for n,p in model.named_parameters() if not p.requires_grad})
-
 def save_seed(
     model:nn.Module, # Trained
     folder, # Made if need be
@@ -221,8 +218,8 @@ def save_seed(
     folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
     if is_adapter(model): return save_adapter(model, folder, **info)
     state = {k: v.detach().contiguous().clone() for k,v in trained_state(model).items()}
-    write_whole(folder/trained_file, lambda tmp: save_file(state, tmp))
-    facts = dict(schema=schema, info=info, weights_sha256=file_hash(folder/trained_file), frozen=frozen_hash(model), versions=versions())
+    write_whole(folder/trained_file, lambda tmp: save_file(state, tmp, metadata=dict(origin=json.dumps(origin(model)))))
+    facts = dict(schema=schema, info=info, weights_sha256=file_hash(folder/trained_file), versions=versions())
     write_whole(folder/facts_file, lambda tmp: tmp.write_text(json.dumps(facts, indent=1)))
 
 # %% ../nbs/06d_cli.ipynb #28a38a2e
@@ -231,7 +228,7 @@ def info_of(folder):
     if not (file := Path(folder)/facts_file).exists(): return (cfg := read_config(folder))['info'], cfg
     try: facts = json.loads(file.read_text())
     except ValueError as e: raise ValueError(f'{file} is not valid JSON ({e}): the file is damaged, get it again.') from None
-    if not isinstance(facts, dict) or facts.get('schema')!=schema or not {'info','weights_sha256','frozen'}<=set(facts): raise ValueError(f'{file} was not written by this version of sherl_train.')
+    if not isinstance(facts, dict) or facts.get('schema')!=schema or not {'info','weights_sha256'}<=set(facts): raise ValueError(f'{file} was not written by this version of sherl_train.')
     return facts['info'], facts
 
 def check_info(
@@ -250,7 +247,6 @@ def load_seed(
     if not (Path(folder)/facts_file).exists(): return load_adapter(model, folder)
     facts,file = info_of(folder)[1], Path(folder)/trained_file
     if not file.exists() or file_hash(file)!=facts['weights_sha256']: raise ValueError(f'{file} is not the file that was saved: it is missing, damaged, or from another run. Get the folder again.')
-    if frozen_hash(model)!=facts['frozen']: raise ValueError(f'{folder} was trained on another backbone than this one: are the packages with the weights the same?')
     load_trained(model, file)
     return model
 
