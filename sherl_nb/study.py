@@ -527,10 +527,12 @@ def ablate(
     "SHERL's default, and with one thing changed, at the same learning rate"
     path = path or result_path('ablations.csv')
     if lr is None: t = chosen(read_rows(), name); t = t[t.method=='sherl']; lr = t.lr.iloc[0] if len(t) else recipe_of(get_task(name), 'sherl').lr
-    run(name, 'sherl', seeds, path, redo, lr, 'default', show=show)
+    task,settings = get_task(name), lambda kw: getattr(getattr(get_task(name).build('sherl', **kw), 'sherl', None), 'cfg', kw)
+    default = settings({}); run(name, 'sherl', seeds, path, redo, lr, 'default', show=show)
     for q in questions or ablations:
         for v,o in pick(ablations, q, 'question').items():
-            try: kw = o.get('kw', {}) | (dict(taps=some_taps(get_task(name), o['taps'])) if 'taps' in o else {})
+            try: kw = o.get('kw', {}) | (dict(taps=some_taps(task, o['taps'])) if 'taps' in o else {}); same = not o.get('change') and settings(kw)==default
             except Exception as e: show(f'{name} {q}: {brief_error(e)}'); continue
-            run(name, 'sherl', seeds, path, redo, lr, f'{q}: {v}', kw, o.get('change', ''), show)
+            if same: show(f'{name} {q}: {v} is the default')
+            else: run(name, 'sherl', seeds, path, redo, lr, f'{q}: {v}', kw, o.get('change', ''), show)
     return read_rows(path)
