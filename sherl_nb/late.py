@@ -6,11 +6,12 @@ Docs: https://sherl-nb.github.io/sherl_nb/late.html.md"""
 
 # %% auto #0
 __all__ = ['tap_dtypes', 'wider', 'cache_names', 'head_names', 'graph_parameters', 'is_stack', 'n_params', 'inner_stack',
-           'stack_candidates', 'open_last', 'route_name', 'find_stack', 'check_types', 'SherlConfig', 'LowRank',
-           'matrices', 'Route', 'first_tensor', 'swap_first', 'is_frozen_norm', 'nothing_lost', 'ifnone_first',
-           'square', 'slices', 'join', 'in_groups', 'Grouped', 'rows_of', 'EncoderRoute', 'DecoderRoute', 'out_width',
-           'tower', 'find_head', 'named_submodule', 'choose_taps', 'make_side', 'Graft', 'graft', 'make_routes',
-           'make_route', 'ungraft', 'print_trainable_parameters', 'plot_routes', 'draw_route']
+           'stack_candidates', 'open_last', 'route_name', 'containers', 'is_box', 'find_stack', 'check_types',
+           'SherlConfig', 'LowRank', 'matrices', 'Route', 'first_tensor', 'swap_first', 'is_frozen_norm',
+           'nothing_lost', 'ifnone_first', 'square', 'slices', 'join', 'in_groups', 'Grouped', 'rows_of',
+           'EncoderRoute', 'DecoderRoute', 'out_layer', 'out_width', 'tower', 'find_head', 'named_submodule',
+           'choose_taps', 'make_side', 'Graft', 'graft', 'make_routes', 'make_route', 'ungraft',
+           'print_trainable_parameters', 'plot_routes', 'draw_route']
 
 # %% ../nbs/02_late.ipynb #ee80b7f7
 import inspect, math, torch
@@ -86,6 +87,13 @@ def open_last(
 def route_name(path): return path.replace('.', '_') or 'stages'
 
 # %% ../nbs/02_late.ipynb #5d362fc8
+def containers(model): return [n for n,m in model.named_modules() if isinstance(m, (nn.ModuleList, nn.Sequential)) and len(m)>1 and all(map(n_params, m))]
+
+def is_box(known, path):
+    "Can the children of this module be blocks? Not where it is a block itself"
+    plain = (nn.ModuleList, nn.Sequential, nn.ModuleDict); m,parent = known[path], known[path.rpartition('.')[0]]
+    return len(list(m.children()))>1 and (isinstance(m, plain) or (path!='' and not isinstance(parent, plain)))
+
 def find_stack(
     model:nn.Module, # Any network
     stack=None, # Path of the container of the blocks, or a list of paths; None: find it
@@ -93,14 +101,18 @@ def find_stack(
     "Find the stack, or stacks, of blocks in a network"
     found = stack_candidates(model)
     if stack is not None:
-        known = dict(model.named_modules())
+        known,boxes = dict(model.named_modules()), [*found] or containers(model)
+        has = f'Stacks of blocks it has: {", ".join(map(repr, boxes)) or "none"}.'
         if not (stack := [stack] if isinstance(stack, str) else list(stack)): raise ValueError('stack is empty: name a container of blocks, or leave it out, and graft finds one.')
         for p in stack:
-            if not isinstance(p, str) or p not in known: raise ValueError(f'The model has no module {p!r}. Stacks of blocks it has: {", ".join(map(repr, found)) or "none"}.')
+            if not isinstance(p, str) or p not in known: raise ValueError(f'The model has no module {p!r}. {has}')
+            if p not in found and not is_box(known, p): raise ValueError(f'{p!r} is a {type(known[p]).__name__}, not a container of two or more blocks. {has}')
+        if len(set(stack))<len(stack): raise ValueError(f'stack={stack} names a container twice.')
         found = {p: found.get(p) or [f'{p}.{k}' if p else k for k,_ in known[p].named_children()] for p in stack}
     if not found or not all(found.values()):
         raise ValueError(f'Found no stack of blocks in {type(model).__name__}: two or more modules of one class in a ModuleList or Sequential, '
-                         'or stages (one block that runs several times, as in ALBERT, has no taps that could be told apart). Give the path of the container with stack=..., e.g. stack="encoder.blocks".')
+                         'or stages (one block that runs several times, as in ALBERT, has no taps that could be told apart). Give the path of the container with stack=..., '
+                         + (f'e.g. stack={boxes[0]!r}.' if (boxes := containers(model)) else 'e.g. stack="encoder.blocks".'))
     for p,ps in found.items():
         if len({id(model.get_submodule(o)) for o in ps})<len(ps): raise ValueError(f'{p!r} uses one block several times (shared layers): a tap of each use cannot be told apart.')
     enc_dec = getattr(getattr(model, 'config', None), 'is_encoder_decoder', False) and stack is None and len(found)==2
@@ -171,7 +183,7 @@ class LowRank(nn.Module):
             self.a,self.b = nn.Linear(n_in, r, bias=False), nn.Linear(r, n_out, bias=False)
         nn.init.zeros_(self.b.weight)
 
-    def forward(self, x): return self.b(self.a(x.to(self.a.weight.dtype)))
+    def forward(self, x): return 2*self.b(self.a(x.to(self.a.weight.dtype)))     # twice, as where peft's alpha is 2r
     def add(self, module, args, kwargs, output): return output + self(args[0] if args else next(iter(kwargs.values()))).to(output.dtype)
 
 def matrices(
@@ -187,6 +199,7 @@ def matrices(
 class Route(nn.Module):
     "Leads the taps of one stack through a side module, and the result into the late blocks"
     alone = None                                                               # the route that `in_its_place` works for
+    turned = None                                                              # whether 1-D convolutions are seen to hand on [B, C, T]
     def __init__(self,
         side:nn.Module, # Called with (taps, last); returns what the late blocks read
         blocks, # The stack's blocks, in order
@@ -197,8 +210,9 @@ class Route(nn.Module):
     ):
         super().__init__()
         self.side,self.blocks,self.n_early,self.at = side, tuple(blocks), len(blocks)-late, tuple(taps)
-        self.scope,self.handles,self.known,self.widths = tuple(scope), [], {}, [out_width(b) for b in (blocks[0], *blocks)]
-        self.width = self.widths[-1]
+        self.scope,self.handles,self.known,self.outs = tuple(scope), [], {}, tuple(out_layer(b) for b in (blocks[0], *blocks))
+        self.widths = [out_width(b) for b in (blocks[0], *blocks)]; self.width = self.widths[-1]
+        self.pictures = any(isinstance(m, nn.Conv2d) for m in self.scope[0].modules())     # stages of different length are squares, not sequences
         self.recompute,self.chunk = cfg.recompute, cfg.chunk
         self.early_dropout,self.tap_dtype = cfg.early_dropout, tap_dtypes[cfg.tap_dtype]
         at = matrices(self.blocks[self.n_early:]) if cfg.late_lora else {}
@@ -302,6 +316,7 @@ def tap(self:Route, module, args, output):
 def keep(self:Route, i, x):
     "Keep `x` as tap `i`, if it is one; larger maps shrink to its size where that is what the side would do later"
     half,x = lambda t: t.to(self.tap_dtype or t.dtype), self.channels_first(i, x)
+    if i in self.at: self.check_width(i, x)
     maps = x.dim()==4 and getattr(self.side, 'takes_shrunk', False) and self.chunk is not None
     for j,t in self.taps.items() if maps else ():
         first = t[0] if isinstance(t, tuple) else t
@@ -313,13 +328,33 @@ def merge(self:Route, x):
     "The side module's result on the taps kept so far"
     taps = [t if isinstance(t, tuple) else t.to(self.tap_dtype or t.dtype) for t in (self.taps[j] for j in self.at)]
     self.taps,y = {}, self.channels_first(self.n_early, x)
-    grids = y.dim()==3 and any(t.dim()==3 and t.shape[1]!=y.shape[1] for t in taps if isinstance(t, Tensor))
-    if grids: *taps,y = [square(t) for t in (*taps, y)]
-    out = self.side(taps, y, mask=self.mask) if getattr(self.side, 'takes_mask', False) else self.side(taps, y)
-    return tokens(out) if grids else out if y is x else out.permute(0, 2, 3, 1)
+    apart,last = y.dim()==3 and any(t.dim()==3 and t.shape[1]!=y.shape[1] for t in taps if isinstance(t, Tensor)), y
+    if apart and self.pictures: *taps,last = [square(t) for t in (*taps, y)]
+    elif apart: taps = [nn.functional.adaptive_avg_pool1d(t.transpose(1,2), y.shape[1]).transpose(1,2) for t in taps]
+    out = self.side(taps, last, mask=self.mask) if getattr(self.side, 'takes_mask', False) else self.side(taps, last)
+    if apart and self.pictures: out = tokens(out)
+    return out if y is x else out.transpose(1,2) if x.dim()==3 else out.permute(0, 2, 3, 1)
 
 @patch
-def channels_first(self:Route, i, x): return x.permute(0, 3, 1, 2) if x.dim()==4 and x.shape[1]!=self.widths[i]==x.shape[-1] else x
+def channels_first(self:Route, i, x):
+    "Maps with their channels first; sequences [B, C, T] as tokens [B, T, C]"
+    w = self.widths[i]
+    if x.dim()==3 and isinstance(self.outs[i], nn.Conv1d):
+        if x.shape[1]!=x.shape[2]: self.turned = x.shape[1]==w
+        elif self.turned is not None: return x.transpose(1,2) if self.turned else x
+        else: raise ValueError(f'{self.said(i)} is {tuple(x.shape)}: as many channels as positions, so [B, C, T] and [B, T, C] look alike. Run a batch of another length than {w} first.')
+    if x.dim()==4 and x.shape[1]!=w==x.shape[-1]: return x.permute(0, 3, 1, 2)
+    return x.transpose(1,2) if x.dim()==3 and x.shape[2]!=w==x.shape[1] else x
+
+@patch
+def said(self:Route, i): return f'What block {i-1} ({type(self.blocks[i-1]).__name__}) returns' if i else 'The input of the first block'
+
+@patch
+def check_width(self:Route, i, x):
+    "Refuse hidden states that are not as wide as the block's last layer"
+    if x.dim()<2 or x.shape[1 if x.dim()==4 else -1]!=self.widths[i]:
+        raise ValueError(f'{self.said(i)} is {tuple(x.shape)}, but was taken to be {self.widths[i]} wide, as {self.outs[i]} is, the last layer that the block registers. The first tensor that a block takes or returns '
+                         'must be its hidden states, [B, K, D] or [B, C, H, W], and the layer that makes them must be assigned last; tap 0 must be as wide as what the first block returns, or be left out (taps=...).')
 
 def square(x):
     "Tokens of a square picture [B, K, D] as a map"
@@ -533,14 +568,21 @@ class DecoderRoute(Route):
         super().leave(module, args, output)
 
 # %% ../nbs/02_late.ipynb #5819493b
+def out_layer(
+    block:nn.Module, # A block or stage
+)->nn.Module: # Linear layer, convolution or recurrent layer
+    "The layer that makes a block's output: the last that it registers"
+    for m in reversed(list(block.modules())):
+        if isinstance(m, nn.RNNBase) or (getattr(m, 'weight', None) is not None and any(hasattr(m, a) for a in ('out_features','out_channels','nf'))): return m
+    raise ValueError(f'Cannot tell the output width of {type(block).__name__}: it has no linear layer, convolution or recurrent layer. Give the path of a container of blocks that do, with stack=...')
+
 def out_width(
     block:nn.Module, # A block or stage
 )->int: # Width of its output
-    "Output width of the last matrix or convolution in a block"
-    for m in reversed(list(block.modules())):
-        for a in 'out_features', 'out_channels', 'nf':
-            if getattr(m, 'weight', None) is not None and hasattr(m, a): return getattr(m, a)
-    raise ValueError(f'Cannot tell the output width of {type(block).__name__}: it has no linear layer or convolution.')
+    "Output width of the last layer of a block"
+    m = out_layer(block)
+    if isinstance(m, nn.RNNBase): return (m.proj_size or m.hidden_size) * (2 if m.bidirectional else 1)
+    return next(getattr(m, a) for a in ('out_features','out_channels','nf') if hasattr(m, a))
 
 def tower(
     model:nn.Module, # The network

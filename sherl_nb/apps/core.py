@@ -125,10 +125,14 @@ def route_sizes(
     loss_fn, # loss_fn(model, batch) -> scalar
 )->dict: # Numbers of parameters: 'early' and 'late' (frozen), 'trainable'
     "How many frozen parameters the backward pass never reads, and how many it passes through"
-    seen = set()
+    seen,recomputed = set(), [m for m in model.modules() if getattr(m, 'recompute', None)=='all']
     def note(t): seen.add(id(t.untyped_storage())); return t
+    for m in recomputed: m.recompute = 'side'                                   # a recomputed block keeps none of its weights
     with torch.device('cpu'), FakeTensorMode(allow_non_fake_inputs=True), stand_ins(model, as_fake):
-        with saved_tensors_hooks(note, lambda t: t): kept = loss_fn(model, read_batch(batch, loss_fn))
+        try:
+            with saved_tensors_hooks(note, lambda t: t): kept = loss_fn(model, read_batch(batch, loss_fn))
+        finally:
+            for m in recomputed: m.recompute = 'all'
         own = [(m, [p for p in m.parameters(recurse=False)]) for m in model.modules()]
         passed = [m for m,ps in own if any(not p.requires_grad and id(p.untyped_storage()) in seen for p in ps)]
         frozen = lambda ms: sum({id(p): p.numel() for m in ms for p in m.parameters(recurse=False) if not p.requires_grad}.values())

@@ -1,4 +1,4 @@
-"""Five applications, seven networks, a dozen methods: the peak of one training step, predicted without allocating it
+"""Five applications, seven networks, every method: the peak of one training step, predicted without allocating it
 
 Docs: https://sherl-nb.github.io/sherl_nb/studies/memory.html.md"""
 
