@@ -59,6 +59,8 @@ def adapter_state(
     "Side modules, with their buffers, and the modules that train along"
     names = {n for n,p in model.named_parameters() if p.requires_grad}
     tops = tuple(f'{n}.' for n in ['sherl', *heads_of(model)])
+    if strays := sorted(n for n in names if not n.startswith(tops)):
+        raise ValueError(f'{strays[0]} trains, but is in no module of modules_to_save, so that it could not be loaded again: graft with modules_to_save=[..., {strays[0].rpartition(".")[0]!r}], or freeze it.')
     return {n: v.detach().contiguous() for n,v in (state or model.state_dict()).items() if n in names or n.startswith(tops)}
 
 def heads_of(model, cfg=None):
