@@ -82,7 +82,11 @@ def inner_blocks(model, stacks):
             m = model.get_submodule(p); inner = inner_stack(m) if p.rpartition('.')[0]!=home else None
             yield from [m] if inner is None else m.get_submodule(inner)
 
-def lora_last(model, stacks, heads, late=1, **kw): return lora(model, stacks, heads, blocks=last_blocks(stacks, late), **kw)
+def lora_last(model, stacks, heads, late=1, recompute=False, **kw):
+    "LoRA in the last blocks alone; `recompute`: they run again in the backward pass"
+    lora(model, stacks, heads, blocks=(last := last_blocks(stacks, late)), **kw)
+    for b in map(model.get_submodule, last if recompute else ()): b.forward = partial(torch.utils.checkpoint.checkpoint, b.forward, use_reentrant=False)
+    return model
 
 # %% ../nbs/05_baselines.ipynb #51897f8b
 keys_and_values = 'key', 'value', 'k', 'v', 'k_proj', 'v_proj', 'k_lin', 'v_lin', 'qkv', 'query_key_value', 'c_attn'

@@ -35,10 +35,10 @@ from .memory import measure
 
 # %% ../nbs/studies/22_study.ipynb #62f9ff02
 tasks = {k: f'sherl_nb.small.{k}' for k in ('image_text','video_text','question_answering','grounding','language')}
-labels = dict(full='full fine-tuning', probe='heads only', last='last block', last_k='last two blocks', bitfit='BitFit', lora='LoRA', lora_ckpt='LoRA + checkpointing', lora_last='LoRA, last block', lora_last_k='LoRA, last three blocks',
+labels = dict(full='full fine-tuning', probe='heads only', last='last block', last_k='last two blocks', bitfit='BitFit', lora='LoRA', lora_ckpt='LoRA + checkpointing', lora_last='LoRA, last block', lora_last_k='LoRA, last three blocks', lora_last_k_ckpt='LoRA, last three + checkpointing',
               adapter='adapters', lst='LST', unipt='UniPT', sherl_official='SHERL, official', sherl='SHERL')
-early_frozen = 'probe', 'last', 'last_k', 'lora_last', 'lora_last_k', 'lst', 'unipt', 'sherl_official', 'sherl'   # no gradient passes the early blocks
-same_weights = dict(lora_ckpt='lora')                                                                # trains the same weights by the same gradients
+early_frozen = 'probe', 'last', 'last_k', 'lora_last', 'lora_last_k', 'lora_last_k_ckpt', 'lst', 'unipt', 'sherl_official', 'sherl'   # no gradient passes the early blocks
+same_weights = dict(lora_ckpt='lora', lora_last_k_ckpt='lora_last_k')                                                                # trains the same weights by the same gradients
 per_row = dict(image_text=6, video_text=6)                                                           # test items of one row: three recalls, both ways
 
 def get_task(
@@ -431,7 +431,7 @@ def differences(
     return t.assign(verdict=['better' if l>0 else 'worse' if h<0 else 'not told apart' for l,h in zip(t.low, t.high)])
 
 # %% ../nbs/studies/22_study.ipynb #b10af5e4
-marks = dict(full='s', probe='v', last='<', last_k='>', bitfit='x', lora='o', lora_ckpt='P', lora_last='d', lora_last_k='D', adapter='h', lst='+', unipt='1', sherl_official='^', sherl='*')
+marks = dict(full='s', probe='v', last='<', last_k='>', bitfit='x', lora='o', lora_ckpt='P', lora_last='d', lora_last_k='D', lora_last_k_ckpt='8', adapter='h', lst='+', unipt='1', sherl_official='^', sherl='*')
 
 def colour(m): return 'tab:blue' if m.startswith('sherl') else 'tab:orange' if m in early_frozen else '.4'
 

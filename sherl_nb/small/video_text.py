@@ -161,7 +161,7 @@ class TowersCLIP4Clip(CLIP4Clip):
 
 # %% ../../nbs/small/31_video_text.ipynb #31c1243c
 own = ('sherl','sherl_official')
-methods = [m for m in image_text.methods if m!='lora_last_k']
+methods = [m for m in image_text.methods if not m.startswith('lora_last_k')]
 
 def sides(
     method:str='sherl', # 'sherl' or 'sherl_official'
