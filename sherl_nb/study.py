@@ -35,7 +35,7 @@ from .memory import measure
 
 # %% ../nbs/studies/22_study.ipynb #62f9ff02
 tasks = {k: f'sherl_nb.small.{k}' for k in ('image_text','video_text','question_answering','grounding','language')}
-labels = dict(full='full fine-tuning', probe='heads only', last='last block', last_k='last two blocks', bitfit='BitFit', lora='LoRA', lora_ckpt='LoRA + checkpointing', lora_last='LoRA, last block', lora_last_k='LoRA, last three blocks', lora_last_k_ckpt='LoRA, last three + checkpointing',
+labels = dict(full='full fine-tuning', probe='heads only', last='last block', last_k='last two blocks', bitfit='BitFit', lora='LoRA', lora_ckpt='LoRA + checkpointing', lora_last='LoRA, last block', lora_last_k='LoRA, last four blocks', lora_last_k_ckpt='LoRA, last four + checkpointing',
               adapter='adapters', lst='LST', unipt='UniPT', sherl_official='SHERL, official', sherl='SHERL')
 early_frozen = 'probe', 'last', 'last_k', 'lora_last', 'lora_last_k', 'lora_last_k_ckpt', 'lst', 'unipt', 'sherl_official', 'sherl'   # no gradient passes the early blocks
 same_weights = dict(lora_ckpt='lora', lora_last_k_ckpt='lora_last_k')                                                                # trains the same weights by the same gradients

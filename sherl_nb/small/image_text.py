@@ -7,9 +7,9 @@ Docs: https://sherl-nb.github.io/sherl_nb/small/image_text.html.md"""
 # %% auto #0
 __all__ = ['size', 'coloured', 'each', 'every', 'stacks', 'text_route', 'image_route', 'own', 'several', 'left_out', 'methods',
            'memory', 'lrs', 'metric', 'pair_of', 'page_colour', 'painted', 'emoji_pages', 'captioned', 'words', 'drawn',
-           'EmojiData', 'data', 'two_towers', 'side_taps', 'official_side', 'unipt', 'sherl_official', 'sherl',
-           'prepared', 'build', 'below', 'early_cuts', 'Recorded', 'recorded', 'recipe', 'SmallTrainer', 'fit', 'batch',
-           'loss_fn', 'embeddings', 'recalls', 'score']
+           'EmojiData', 'data', 'two_towers', 'side_taps', 'official_side', 'MapUniPT', 'unipt', 'sherl_official',
+           'sherl', 'prepared', 'build', 'below', 'early_cuts', 'Recorded', 'recorded', 'recipe', 'SmallTrainer', 'fit',
+           'batch', 'loss_fn', 'embeddings', 'recalls', 'score']
 
 # %% ../../nbs/small/30_image_text.ipynb #d95ec9ae
 import hashlib, re, tempfile, numpy as np, torch
@@ -112,23 +112,28 @@ def side_taps(late): return {text_route: None, image_route: list(range(min(3, 6-
 
 def official_side(dims, D, cfg): return vse_side(dims, D, replace(cfg, d=cfg.d or D//cfg.r))
 
+class MapUniPT(baselines.UniPT):
+    "UniPT's result, normalised: Lite0's frozen last convolution and ReLU follow, which let nothing through otherwise"
+    def __init__(self, dims, d, D): super().__init__(dims, d, D); self.norm = nn.BatchNorm2d(D)
+    def forward(self, taps, last, mask=None): return self.norm(super().forward(taps, last, mask))
+
 def unipt(model, heads, r=4, **kwargs):
     "UniPT over the same taps as SHERL's, and the last block's output"
     cfg = SherlConfig(**dict(r=r, late=0, taps=side_taps(0), stack=stacks, modules_to_save=heads) | kwargs)
-    return graft(model, cfg, side=lambda dims, D, cfg: baselines.UniPT(dims, cfg.d or D//cfg.r, D))
+    return graft(model, cfg, side=lambda dims, D, cfg: (baselines.UniPT if len(set(dims))==1 else MapUniPT)(dims, cfg.d or D//cfg.r, D))
 
 def sherl_official(model, heads, late=1, **kwargs):
     "The official blocks"
     cfg = dict(late=late, taps=side_taps(late), stack=stacks, modules_to_save=heads, early_dropout=True, recompute='none', chunk=None)
     return graft(model, SherlConfig(**cfg | kwargs), side=official_side)
 
-def sherl(model, heads, late=3, **kwargs):
+def sherl(model, heads, late=4, **kwargs):
     "Our default"
     return graft(model, SherlConfig(**dict(late=late, late_lora=4, taps=side_taps(late), stack=stacks, modules_to_save=heads) | kwargs))
 
 # %% ../../nbs/small/30_image_text.ipynb #174de4cf
 own = dict(unipt=unipt, sherl_official=sherl_official, sherl=sherl)
-several = dict(last_k=('last',dict(late=2)), lora_last_k=('lora_last',dict(late=3)), lora_last_k_ckpt=('lora_last',dict(late=3, recompute=True))) # methods of `prepare` with more than one block
+several = dict(last_k=('last',dict(late=2)), lora_last_k=('lora_last',dict(late=4)), lora_last_k_ckpt=('lora_last',dict(late=4, recompute=True))) # methods of `prepare` with more than one block
 left_out = dict(lst='a thin transformer beside the network needs tokens, but EfficientNet-Lite0 has feature maps')
 methods = [m for m in ('full','probe','last','last_k','bitfit','lora','lora_ckpt','lora_last','lora_last_k','lora_last_k_ckpt','adapter','unipt','sherl_official','sherl')]
 for m in [m for m in methods if m not in own and m not in {**baselines.methods, **several}]: left_out[m] = 'sherl_nb.baselines does not have it'; methods.remove(m)
