@@ -11,6 +11,12 @@ def asked(nb):
     found = [m for c in nb['cells'] for m in re.findall(r'-e /content \].*pip install -Uqq ([^#\n]*)', text(c['source']))]
     return [w.strip('\'"') for m in found for w in m.split()]
 
+def fetch(nb, folder):
+    "What the install cell fetches from the repository, from this clone"
+    for line in (l for c in nb['cells'] for l in text(c['source']).splitlines() if '[ -e /content ]' in l and 'wget' in l):
+        into = folder/first(re.findall(r'-\w*P (\S+)', line)); into.mkdir(parents=True, exist_ok=True)
+        for name in re.findall(r'https://raw\.githubusercontent\.com/[^/\s]+/[^/\s]+/[^/\s]+/(\S+)', line): shutil.copy(root/name, into)
+
 def pip(python, *args): run(python, '-m', 'pip', 'install', '-q', '--disable-pip-version-check', *args, stdout=sys.stderr)
 
 class Places:
@@ -18,7 +24,9 @@ class Places:
     def __init__(self, tmp):
         self.tmp,self.known = tmp,{}
         for o in tmp.glob('*.whl'): o.unlink()
-        run(sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '-w', tmp, root)
+        copy = tmp/'source'; shutil.rmtree(copy, ignore_errors=True)        # a build leaves files behind, which would end up in the next wheel
+        shutil.copytree(root, copy, ignore=shutil.ignore_patterns('.git', 'build', '_docs', '_proc', '*.egg-info'))
+        run(sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '-w', tmp, copy)
         self.wheel = first(tmp.glob('*.whl')); base = self.made('base', ['sherl_nb','ipykernel'])          # a kernel is what Colab brings
         self.site = run(base, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))', capture_output=True, text=True).stdout.strip()
 
@@ -70,10 +78,10 @@ def main(
     places,res = Places(tmp), []
     for p in notebooks():
         if only not in rel(p): continue
-        nb = json.loads(p.read_text(encoding='utf-8')); python = places(asked(nb))
-        nb['cells'] = [c | dict(source=text(c['source'])) | (dict(outputs=[]) if c['cell_type']=='code' else {}) for c in nb['cells'] if runs(c, flags)]
+        nb = whole = json.loads(p.read_text(encoding='utf-8')); python = places(asked(nb))
+        nb = nb | dict(cells=[c | dict(source=text(c['source'])) | (dict(outputs=[]) if c['cell_type']=='code' else {}) for c in nb['cells'] if runs(c, flags)])
         with tempfile.TemporaryDirectory() as folder:
-            start = time.time(); err = execute(nb, python, folder)
+            fetch(whole, Path(folder)); start = time.time(); err = execute(nb, python, folder)
         print(f'{"FAIL" if err else "ok  "} {time.time()-start:6.1f} s  {rel(p)}', flush=True); res.append(not err)
         if err: print('\n'.join('    '+o for o in err.splitlines()[-40:]), flush=True)
     if not keep: shutil.rmtree(tmp)
