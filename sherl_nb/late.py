@@ -175,7 +175,7 @@ class LowRank(nn.Module):
         beside:nn.Module, # `nn.Linear`, `nn.Conv2d` or the `Conv1D` of transformers
         r:int, # Rank
     ):
-        super().__init__()
+        super().__init__(); self.r = r
         if isinstance(beside, nn.Conv2d):
             self.a,self.b = nn.Conv2d(beside.in_channels, r, 1, beside.stride, bias=False), nn.Conv2d(r, beside.out_channels, 1, bias=False)
         else:
@@ -183,7 +183,7 @@ class LowRank(nn.Module):
             self.a,self.b = nn.Linear(n_in, r, bias=False), nn.Linear(r, n_out, bias=False)
         nn.init.zeros_(self.b.weight)
 
-    def forward(self, x): return 2*self.b(self.a(x.to(self.a.weight.dtype)))     # twice, as where peft's alpha is 2r
+    def forward(self, x): return 16/self.r*self.b(self.a(x.to(self.a.weight.dtype)))     # as where peft's alpha is 16: a step's size does not depend on the rank
     def add(self, module, args, kwargs, output): return output + self(args[0] if args else next(iter(kwargs.values()))).to(output.dtype)
 
 def matrices(
