@@ -125,14 +125,12 @@ def route_sizes(
     loss_fn, # loss_fn(model, batch) -> scalar
 )->dict: # Numbers of parameters: 'early' and 'late' (frozen), 'trainable'
     "How many frozen parameters the backward pass never reads, and how many it passes through"
-    seen,recomputed = set(), [m for m in model.modules() if getattr(m, 'recompute', None)=='all']
+    seen = set()
     def note(t): seen.add(id(t.untyped_storage())); return t
-    for m in recomputed: m.recompute = 'side'                                   # a recomputed block keeps none of its weights
     with torch.device('cpu'), FakeTensorMode(allow_non_fake_inputs=True), stand_ins(model, as_fake):
-        try:
-            with saved_tensors_hooks(note, lambda t: t): kept = loss_fn(model, read_batch(batch, loss_fn))
-        finally:
-            for m in recomputed: m.recompute = 'all'
+        for m in model.modules():                                               # a recomputed block keeps none of its weights;
+            if getattr(m, 'recompute', None)=='all': m.recompute = 'side'       # `stand_ins` puts the setting back
+        with saved_tensors_hooks(note, lambda t: t): kept = loss_fn(model, read_batch(batch, loss_fn))
         own = [(m, [p for p in m.parameters(recurse=False)]) for m in model.modules()]
         passed = [m for m,ps in own if any(not p.requires_grad and id(p.untyped_storage()) in seen for p in ps)]
         frozen = lambda ms: sum({id(p): p.numel() for m in ms for p in m.parameters(recurse=False) if not p.requires_grad}.values())

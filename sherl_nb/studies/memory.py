@@ -44,7 +44,8 @@ methods = dict(
     full=Method('full fine-tuning', 'full'), lora=Method('LoRA', 'lora'), lora_ckpt=Method('LoRA + checkpointing', 'lora_ckpt'),
     lora_last=Method('LoRA, last block', 'lora_last'), lora_last_decoder=Method('LoRA, last decoder block', 'lora_last', dict(stack='decoder.block')),
     lora_last_lean=Method('LoRA, last block, in groups', 'lora_last', lean=True), lora_last_decoder_lean=Method('LoRA, last decoder block, in groups', 'lora_last', dict(stack='decoder.block'), True),
-    last=Method('last block', 'last'), lst=Method('LST', 'lst'), unipt=Method('UniPT', 'unipt'),
+    last=Method('last block', 'last'), last_lean=Method('last block, in groups', 'last', lean=True),
+    last_decoder_lean=Method('last decoder block, in groups', 'last', dict(stack='decoder.block'), True), lst=Method('LST', 'lst'), unipt=Method('UniPT', 'unipt'),
     sherl_official=Method('SHERL, official', 'sherl', options=dict(recompute='none', chunk=None, at_once=None)), sherl=Method('SHERL', 'sherl_default'),
     sherl_all=Method('SHERL, bfloat16 taps', 'sherl_default', options=dict(recompute='all', tap_dtype='bfloat16', at_once=1)),
     lora_ckpt_int8=Method('LoRA + checkpointing, int8', 'lora_ckpt', int8=True),
@@ -60,8 +61,8 @@ reasons = {
     **{('image_text',m): 'not computed: most of this peak is feature maps, and torchao leaves convolutions as they are' for m in ('lora_ckpt_int8','sherl_int8')},
     **{('grounding',m): "not computed: torch's MultiheadAttention does not take 8-bit weights" for m in ('lora_ckpt_int8','sherl_int8')},
     **{(a,m): 'not computed: its blocks are wired by hand, and which taps to record is known for routes of graft alone' for a in ('video_text','grounding') for m in ('sherl_cached','lora_last_cached','last_cached')},
-    ('language','lora_last_lean'): "gradient of the encoder's last block crosses the whole decoder: see lora_last_decoder_lean"}
-single = 'the network has one stack only: see lora_last'
+    **{('language',m): f"gradient of the encoder's last block crosses the whole decoder: see {m.replace('last', 'last_decoder')}" for m in ('lora_last_lean','last_lean')}}
+single = 'no decoder to single out here: see the same row without "decoder"'
 
 def reason(
     app:App, # Application
@@ -141,13 +142,13 @@ def predict(
     "Memory of one training step, or the reason why there is none"
     app,m = get_app(app), pick(methods, name, 'method')
     if variant: pick(app.variants, variant, 'variant')
-    base = dict(app=app.name, variant=variant, method=name, rows=rows or app.rows, cards=app.cards)
+    batch = app.step_batch(scale, rows, **{k: v for k,v in app.variants.get(variant, {}).items() if k=='task'})
+    base = dict(app=app.name, variant=variant, method=name, rows=next(iter(batch.values()))[0], cards=app.cards)
     if note := reason(app, name): return base | dict(note=note)
     with torch.device('meta'): model = app.build(scale, m.method, **(app.variants.get(variant, {}) if scale=='paper' else {}) | m.build)
     missing = set_options(model, **m.options) if m.options else []
     if m.lean: group_early(model, getattr(app.module, 'stacks', None))
     if m.int8: quantize_frozen(model)
-    batch = app.step_batch(scale, rows, **{k: v for k,v in app.variants.get(variant, {}).items() if k=='task'})
     if app.name=='language' and name!='sherl_official': batch['use_cache'] = False
     if m.cached: set_options(model, at_once=None)                              # a cached CNN stops before its last stage, for all pictures at once
     if m.cached: batch = as_if_cached(model, batch, torch.bfloat16)
