@@ -167,7 +167,7 @@ def sides(
     method:str='sherl', # 'sherl' or 'sherl_official'
     r:int=2, # The side width is E over r
     d:int=None, # Side width itself; None: from r
-    stages=(3,4,5,6,7), # Taps of the image tower: ends of stages
+    stages=(1,2,3,4,5,6,7), # Taps of the image tower: ends of stages
     safe:bool=None, # Safe weights; None: as the method says
     recompute:str='side', # 'side' or 'none'
     chunk:int=1024, # Tokens computed at a time
