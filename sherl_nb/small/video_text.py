@@ -167,13 +167,14 @@ def sides(
     method:str='sherl', # 'sherl' or 'sherl_official'
     r:int=2, # The side width is E over r
     d:int=None, # Side width itself; None: from r
-    stages=(1,2,3,4,5,6,7), # Taps of the image tower: ends of stages
+    stages=None, # Taps of the image tower: ends of stages; None: all seven, for the official block the last five, with which it does better
     safe:bool=None, # Safe weights; None: as the method says
     recompute:str='side', # 'side' or 'none'
     chunk:int=1024, # Tokens computed at a time
 )->dict: # Blocks of the image and the text tower
     "A block for each tower"
     safe,widths = method=='sherl' if safe is None else safe, {1: 16, 2: 24, 3: 40, 4: 80, 5: 112, 6: 192, 7: 320}
+    if stages is None: stages = range(3 if method=='sherl_official' else 1, 8)
     if method=='sherl_official': recompute,chunk = 'none',None
     make = lambda dims: preset('clip4clip', dims=dims, d=d or 256//r, D=256, safe=safe)
     image,text = make([widths[i] for i in stages]), make([384]*7)
