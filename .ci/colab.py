@@ -8,13 +8,13 @@ def run(*args, **kw): return subprocess.run([*map(str, args)], check=True, **kw)
 
 def asked(nb):
     "What the install cell asks pip for, e.g. ['sherl_nb[minilm]']"
-    found = [m for c in nb['cells'] for m in re.findall(r'-e /content \].*pip install -Uqq ([^#\n]*)', text(c['source']))]
+    found = [m for c in nb['cells'] for m in re.findall(r'-e /content \].*pip install -Uqq ([^#&\n]*)', text(c['source']))]
     return [w.strip('\'"') for m in found for w in m.split()]
 
 def fetch(nb, folder):
     "What the install cell fetches from the repository, from this clone"
     for line in (l for c in nb['cells'] for l in text(c['source']).splitlines() if '[ -e /content ]' in l and 'wget' in l):
-        into = folder/first(re.findall(r'-\w*P (\S+)', line)); into.mkdir(parents=True, exist_ok=True)
+        into = folder/(first(re.findall(r'-\w*P (\S+)', line)) or '.'); into.mkdir(parents=True, exist_ok=True)
         for name in re.findall(r'https://raw\.githubusercontent\.com/[^/\s]+/[^/\s]+/[^/\s]+/(\S+)', line): shutil.copy(root/name, into)
 
 def pip(python, *args): run(python, '-m', 'pip', 'install', '-q', '--disable-pip-version-check', *args, stdout=sys.stderr)
