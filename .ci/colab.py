@@ -73,9 +73,10 @@ def main(
     from test import notebooks,rel,settings
     flags,tmp = set(settings()['tst_flags'].split()), Path(keep or tempfile.mkdtemp()).resolve()
     tmp.mkdir(parents=True, exist_ok=True)
-    for k,v in dict(HF_HUB_OFFLINE='1', TOKENIZERS_PARALLELISM='false', SHERL_NB_DATA=str(root/'nbs'/'data')).items(): os.environ[k] = v
+    for k,v in dict(HF_HUB_OFFLINE='1', TOKENIZERS_PARALLELISM='false', SHERL_NB_DATA=str(tmp/'data')).items(): os.environ[k] = v
     for k in 'PYTHONPATH','VIRTUAL_ENV': os.environ.pop(k, None)
     places,res = Places(tmp), []
+    shutil.copytree(root/'nbs'/'data', tmp/'data', dirs_exist_ok=True)          # in the place of the release
     for p in notebooks():
         if only not in rel(p): continue
         nb = whole = json.loads(p.read_text(encoding='utf-8')); python = places(asked(nb))
