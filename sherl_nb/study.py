@@ -541,7 +541,7 @@ def ablate(
         try: return getattr(getattr(task.build('sherl', **kw), 'sherl', None), 'cfg', kw)
         except Exception: return kw                                            # `run` will say why
     default,known = settings({}), {r['seed'] for r in read_dicts(path) if (r['task'],r['variant'])==(name,'default')}
-    for r in read_dicts(result_path()) if redo=='none' and path!=result_path() else []:               # the study has run the default already
+    for r in read_dicts(result_path()) if redo=='none' and Path(path)!=result_path() else []:         # the study has run the default already
         if (r['task'],r['method'],r['variant'],r['kind'],r['status'])==(name,'sherl','','chosen','ok') and float(r['lr'])==lr and r['seed'] not in known: append(path, r | dict(variant='default'))
     run(name, 'sherl', seeds, path, redo, lr, 'default', show=show)
     for q in questions or ablations:

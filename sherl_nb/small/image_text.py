@@ -135,7 +135,7 @@ def sherl(model, heads, late=4, **kwargs):
 own = dict(unipt=unipt, sherl_official=sherl_official, sherl=sherl)
 several = dict(last_k=('last',dict(late=2)), lora_last_k=('lora_last',dict(late=4)), lora_last_k_ckpt=('lora_last',dict(late=4, recompute=True))) # methods of `prepare` with more than one block
 left_out = dict(lst='a thin transformer beside the network needs tokens, but EfficientNet-Lite0 has feature maps')
-methods = [m for m in ('full','probe','last','last_k','bitfit','lora','lora_ckpt','lora_last','lora_last_k','lora_last_k_ckpt','adapter','unipt','sherl_official','sherl')]
+methods = ['full','probe','last','last_k','bitfit','lora','lora_ckpt','lora_last','lora_last_k','lora_last_k_ckpt','adapter','unipt','sherl_official','sherl']
 for m in [m for m in methods if m not in own and m not in {**baselines.methods, **several}]: left_out[m] = 'sherl_nb.baselines does not have it'; methods.remove(m)
 
 def prepared(
