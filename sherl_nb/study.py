@@ -7,11 +7,11 @@ Docs: https://sherl-nb.github.io/sherl_nb/studies/study.html.md"""
 # %% auto #0
 __all__ = ['tasks', 'labels', 'early_frozen', 'same_weights', 'per_thing', 'columns', 'key_columns', 'changes', 'grid', 'marks',
            'ablations', 'get_task', 'methods_of', 'check_method', 'result_path', 'lock_of', 'append', 'read_dicts',
-           'read_rows', 'pack', 'unpack', 'versions', 'brief_error', 'recipe_of', 'make', 'sums', 'check_moved',
-           'train', 'evaluate', 'flops_of', 'step_seconds', 'costs', 'uphill', 'equal_gradients', 'Runs', 'run',
-           'borrow', 'study', 'sherl_study', 'chosen', 'summary', 'difference', 'paired', 'differences', 'colour',
-           'plot_task', 'pareto', 'over_tasks', 'blocks_of', 'plain_merge', 'no_redundancy', 'no_guide', 'train_norms',
-           'some_taps', 'ablate']
+           'read_rows', 'pack', 'unpack', 'versions', 'brief_error', 'recipe_of', 'device_of', 'make', 'sums',
+           'check_moved', 'train', 'evaluate', 'flops_of', 'step_seconds', 'costs', 'uphill', 'equal_gradients', 'Runs',
+           'run', 'borrow', 'study', 'sherl_study', 'chosen', 'summary', 'difference', 'paired', 'differences',
+           'colour', 'plot_task', 'pareto', 'over_tasks', 'blocks_of', 'plain_merge', 'no_redundancy', 'no_guide',
+           'train_norms', 'some_taps', 'ablate']
 
 # %% ../nbs/studies/22_study.ipynb #f39c71f5
 import base64, csv, hashlib, json, math, os, re, tempfile, time, traceback, warnings
@@ -26,8 +26,9 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from torch import nn, Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from .consolidation import Consolidation, layer_weights, pick, scores
 from .redundancy import redundancy
 from .late import n_params
@@ -133,9 +134,15 @@ def brief_error(e):
     return re.sub(r'(/[\w.~+-]+)+/', '', f'{type(e).__name__}: {e} | {at}'.replace('\n', ' '))[:1500]
 
 def recipe_of(task, method):
-    "A task's recipe, at the rate it starts this method from"
-    r = task.recipe(method) if 'method' in signature(task.recipe).parameters else task.recipe()
+    "A task's recipe for the study, at the rate it starts this method from"
+    of = getattr(task, 'study_recipe', task.recipe)
+    r = of(method) if 'method' in signature(of).parameters else of()
     return replace(r, lr=getattr(task, 'lrs', {}).get(method, r.lr))
+
+def device_of(model):
+    "What a model was trained on"
+    p = next(model.parameters())
+    return torch.cuda.get_device_name(p.device) if p.is_cuda else p.device.type
 
 def make(task, method, seed, kw, change):
     "A task's model, prepared, with one of `changes` made to it"
@@ -172,12 +179,14 @@ def train(
     "One training run"
     task = get_task(name); recipe = recipe_of(task, method); recipe = replace(recipe, lr=lr or recipe.lr, seed=seed)
     row = dict(task=name, method=method, variant=variant, seed=seed, lr=recipe.lr, kind=kind, metric=task.metric, epochs=recipe.epochs, when=f'{datetime.now(timezone.utc):%Y-%m-%d %H:%M}',
-               config=json.dumps(dict(recipe=asdict(recipe), build=kw, change=change), default=str), **versions())
+               **versions())
     model = make(task, method, seed, kw, change)
-    before,wall,cpu = sums(model), time.perf_counter(), time.process_time()
-    res = task.fit(model, recipe, seed=seed)
-    check_moved(before, sums(model))
-    row |= dict(fit_s=time.perf_counter()-wall, fit_cpu_s=time.process_time()-cpu)
+    before,wall,cpu,steps = sums(model), time.perf_counter(), time.process_time(), []
+    counter = register_optimizer_step_post_hook(lambda *args: steps.append(1))
+    try: res = task.fit(model, recipe, seed=seed)
+    finally: counter.remove()
+    check_moved(before, sums(model)); model.zero_grad(set_to_none=True)
+    row |= dict(fit_s=time.perf_counter()-wall, fit_cpu_s=time.process_time()-cpu, config=json.dumps(dict(recipe=asdict(recipe), build=kw, change=change, steps=len(steps), device=device_of(model)), default=str))
     own = res.get('wall') if isinstance(res, dict) else None
     row['epoch_s'] = sum(own)/len(own) if own else row['fit_s']/recipe.epochs
     return row | evaluate(task, model, kind), model
@@ -264,17 +273,16 @@ class Runs:
         pick(dict(none=1, failed=1, all=1), redo, 'redo')
         t = read_rows(path); t = t[(t.task==name)&(t.method==method)&(t.variant==variant)]
         self.rows = {} if redo=='all' else {(r.kind, r.seed, r.lr): r._asdict() for r in t.itertuples(index=False) if redo!='failed' or r.status=='ok'}
-        self.best = (-math.inf, None, None)
+        self.best,self.models = (-math.inf, None), {}                         # (score, rate); (seed, rate) -> model of a grid run
 
     def get(self, kind, seed, lr):
         "A run: from the file, or now"
         if (kind,seed,lr) in self.rows: return self.rows[kind,seed,lr]
         try:
-            score,at,model = self.best
-            if kind=='chosen' and (seed,lr)==(0,at): row = (old := self.rows['grid',0,lr]) | dict(kind=kind) | evaluate(get_task(self.name), model, kind, json.loads(old['scores'])['validation'])
+            if kind=='chosen' and (seed,lr) in self.models: row = (old := self.rows['grid',seed,lr]) | dict(kind=kind) | evaluate(get_task(self.name), self.models.pop((seed,lr)), kind, json.loads(old['scores'])['validation'])
             else: row,model = train(self.name, self.method, seed, lr, kind, self.variant, self.kw, self.change)
             if kind=='chosen': row |= self.costs()
-            elif row['validation']>score: self.best = row['validation'], lr, model
+            else: self.models[seed,lr] = model
         except Exception as e: row = self.failed(kind, seed, lr, e)
         return self.add(row)
 
@@ -289,6 +297,15 @@ def add(self:Runs, row):
     what = f"validation {row['validation']:.2f}" + (f", test {row['test']:.2f}" if 'test' in row else '') if row['status']=='ok' else row['error'][:150]
     self.show(f"{self.name} {self.variant or self.method} {row['kind']} lr {row['lr']:.0e} seed {row['seed']}: {what} ({row.get('fit_s', 0):.0f} s)")
     return row
+
+@patch
+def mean(self:Runs, lr, seeds):
+    "Mean score of a rate on validation; only the models of the best rate so far are kept"
+    rows = [self.get('grid', s, lr) for s in range(seeds)]
+    score = fmean(r['validation'] for r in rows) if all(r['status']=='ok' for r in rows) else -math.inf
+    gone = lr if score<=self.best[0] else self.best[1]; self.models = {k: m for k,m in self.models.items() if k[1]!=gone}
+    if score>self.best[0]: self.best = score, lr
+    return score
 
 @patch
 def failed(self:Runs, kind, seed, lr, e):
@@ -314,25 +331,25 @@ def run(
     variant:str='', # Name for the table, where it is not the method's
     kw:dict={}, # More settings of `build`
     change:str='', # One of `changes`
+    search:int=3, # Seeds whose mean on validation chooses the rate
     show=print, # Told about each row
 )->list: # The chosen rows
     "All rows of one method on one task"
     check_method(name, method); path = path or result_path()
     try:
         with lock_of(path, f'{name} {method} {variant}', timeout=0):
-            if method in same_weights: return borrow(name, method, path, seeds, redo, show)
+            if method in same_weights: return borrow(name, method, path, seeds, redo, search, show)
             runs = Runs(name, method, path, variant, kw, change, redo, show)
             if lr is None:
-                score = lambda lr: r['validation'] if (r := runs.get('grid', 0, lr))['status']=='ok' else -math.inf
-                lr,known = uphill(score, recipe_of(get_task(name), method).lr)
+                lr,known = uphill(lambda lr: runs.mean(lr, min(search, seeds)), recipe_of(get_task(name), method).lr)
                 if max(known.values())==-math.inf: return []
             return [runs.get('chosen', s, lr) for s in range(seeds)]
     except Timeout: show(f'{name} {method}: another process is at it'); return []
 
 # %% ../nbs/studies/22_study.ipynb #8700c1b7
-def borrow(name, method, path, seeds, redo, show):
+def borrow(name, method, path, seeds, redo, search, show):
     "Rows whose accuracy is another method's, and whose costs are their own"
-    other = same_weights[method]; theirs = run(name, other, seeds, path, show=show); runs = Runs(name, method, path, redo=redo, show=show)
+    other = same_weights[method]; theirs = run(name, other, seeds, path, search=search, show=show); runs = Runs(name, method, path, redo=redo, show=show)
     if all(('chosen', r['seed'], r['lr']) in runs.rows for r in theirs): return list(runs.rows.values())
     try: differ,own = equal_gradients(name, other, method), costs(name, method)
     except Exception as e: return [runs.add(runs.failed('chosen', 0, theirs[0]['lr'] if theirs else '', e))]
@@ -352,6 +369,7 @@ def study(
     path=None, # CSV file
     redo:str='none', # 'none', 'failed' or 'all'
     lr:float=None, # Take this learning rate, and do not search
+    search:int=3, # Seeds whose mean on validation chooses the rate
     show=print, # Told about each row
 ):
     "Run the rows that the file lacks; whatever crashes, the others go on"
@@ -359,7 +377,7 @@ def study(
         try: own = methods_of(name)
         except ImportError as e: show(f'{name}: {e}'); continue
         for m in methods or own:
-            if m in own or methods is None: run(name, m, seeds, path, redo, lr, show=show)
+            if m in own or methods is None: run(name, m, seeds, path, redo, lr, search=search, show=show)
             else:
                 try: check_method(name, m)
                 except ValueError as e: show(str(e))
@@ -372,6 +390,7 @@ def sherl_study(
     redo:str='none', # Rows to do again: none, failed or all
     lr:float=0., # Take this learning rate, and do not search
     path:str='', # CSV file; nbs/results/study.csv of a clone, or results/study.csv
+    search:int=3, # Seeds whose mean on validation chooses the rate
     threads:int=0, # PyTorch's threads; its own choice when 0
 ):
     "Run rows of the study, those that the file lacks"
@@ -379,7 +398,7 @@ def sherl_study(
     if threads: torch.set_num_threads(threads)
     split = lambda s: [o.strip() for o in s.split(',') if o.strip()]
     for t in split(task): pick(tasks, t, 'task')
-    study(split(task) or None, split(method) or None, seeds, path or None, redo, lr or None)
+    study(split(task) or None, split(method) or None, seeds, path or None, redo, lr or None, search)
 
 # %% ../nbs/studies/22_study.ipynb #11583d23
 def chosen(
@@ -549,5 +568,5 @@ def ablate(
             try: kw = o.get('kw', {}) | (dict(taps=some_taps(task, o['taps'])) if 'taps' in o else {}); same = not o.get('change') and settings(kw)==default
             except Exception as e: show(f'{name} {q}: {brief_error(e)}'); continue
             if same: show(f'{name} {q}: {v} is the default')
-            else: run(name, 'sherl', seeds, path, redo, lr, f'{q}: {v}', kw, o.get('change', ''), show)
+            else: run(name, 'sherl', seeds, path, redo, lr, f'{q}: {v}', kw, o.get('change', ''), show=show)
     return read_rows(path)

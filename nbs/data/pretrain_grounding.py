@@ -2,9 +2,9 @@
 
 10,000 scenes of the things and relations that pre-training may know (the 5,000 of expressions.parquet and 5,000 more from another seed),
 Lite0 and MiniLM frozen and run once. A batch holds single expressions, or lists of all things in the scene ("the red animal and the bus
-and …"), each phrase with its box. About 25 minutes on one core; stopped, it goes on from its last checkpoint.
+and …"), each phrase with its box. About 40 minutes on one core; stopped, it goes on from its last checkpoint.
 
-The committed weights were made in sittings: the length of the cosine schedule was set anew at two checkpoints, and `horizon` repeats that.
+The committed weights were made in sittings: the length of the cosine schedule was set anew at three checkpoints, and `horizon` repeats that.
 Another run gives other weights of the same kind (the draws after a checkpoint depend on where it lies), not the same bytes."""
 import math, random, sys, time
 from collections import Counter
@@ -23,8 +23,8 @@ from sherl_nb.small_data import emoji_rows, read_small
 here = Path(__file__).parent
 sides = 'to the left of', 'to the right of'
 share = {'name': 1, 'phrase': .5, 'colour': 1, 'size': 1.3, **dict.fromkeys(sides, 1.3)}   # how often each kind is drawn
-steps, B, peak_lr, warmup = 2800, 32, 7e-4, 150
-def horizon(step): return 2600 if step<1000 else 4000 if step<2200 else 3000           # length of the cosine schedule
+steps, B, peak_lr, warmup = 8000, 32, 7e-4, 150
+def horizon(step): return 2600 if step<1000 else 4000 if step<2200 else 3000 if step<2800 else 8000   # length of the cosine schedule
 def is_list(step): return step<800 or step%3==0 or (1600<=step<2600 and step%3==1)      # lists teach where things are
 
 # %% Scenes

@@ -10,6 +10,7 @@ __all__ = ['loss_weights', 'xyxy', 'cxcywh', 'extent', 'overlaps', 'first_token'
 
 # %% ../../nbs/models/03_matching.ipynb #839b59bc
 import torch, torch.nn.functional as F
+from itertools import accumulate
 from torch import Tensor
 
 # %% ../../nbs/models/03_matching.ipynb #e8803618
@@ -85,8 +86,10 @@ def match(
     try: from scipy.optimize import linear_sum_assignment
     except ImportError as e: raise ImportError("Matching needs scipy: pip install 'sherl_nb[grounding]'") from e
     found = []
-    for i,t in enumerate(targets):
-        C = match_cost(out['logits'][i], out['boxes'][i], t, weights).cpu()
+    true = {k: torch.cat([t[k] for t in targets]) for k in ('boxes','positive_map')}
+    costs = match_cost(out['logits'].flatten(0, 1), out['boxes'].flatten(0, 1), true, weights).cpu().view(*out['boxes'].shape[:2], -1 if len(true['boxes']) else 0)     # one transfer from the GPU
+    for i,C in enumerate(costs.split([len(t['boxes']) for t in targets], -1)):
+        C = C[i]
         if not C.isfinite().all(): raise ValueError(f'Picture {i} of the batch has predictions that are not finite, or a box without area: look at the input, lower the learning rate, or train in float32.')
         if C.shape[1]>C.shape[0]: raise ValueError(f'Picture {i} of the batch has {C.shape[1]} boxes, but the model has {C.shape[0]} queries: build it with more.')
         found.append(tuple(torch.as_tensor(o, dtype=torch.long) for o in linear_sum_assignment(C)))
@@ -97,7 +100,8 @@ def gathered(indices, targets, key, device):
     "Picture, query and target value of every match, each of length N"
     pic = torch.cat([torch.full_like(q, i) for i,(q,_) in enumerate(indices)]).to(device)
     query = torch.cat([q for q,_ in indices]).to(device)
-    return pic, query, torch.cat([t[key][b.to(t[key].device)] for t,(_,b) in zip(targets, indices)]).to(device)
+    start,true = [0, *accumulate(len(t[key]) for t in targets)], torch.cat([t[key] for t in targets])
+    return pic, query, true[torch.cat([b+s for s,(_,b) in zip(start, indices)]).to(true.device)].to(device)
 
 def token_loss(
     logits:Tensor, # Soft-token logits [B, Q, 256]

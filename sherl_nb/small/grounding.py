@@ -9,10 +9,11 @@ __all__ = ['size', 'positions', 'n_train', 'read_refs', 'n_place', 'weights_file
            'left_out', 'lrs', 'metric', 'named', 'tokenizer', 'SceneRefs', 'data', 'Lite0Body', 'config',
            'alone_network', 'no_padding', 'network', 'own_state', 'pretrained', 'pristine', 'full', 'taps_of', 'sherl',
            'sherl_official', 'build', 'frozen', 'maps_of', 'states_of', 'Remembered', 'text_from_memory', 'Pages',
-           'collate', 'predict', 'loss_fn', 'batch', 'recipe', 'Trainer', 'fit', 'answers', 'score']
+           'collate', 'predict', 'loss_fn', 'batch', 'recipe', 'study_recipe', 'Trainer', 'fit', 'answers', 'score']
 
 # %% ../../nbs/small/33_grounding.ipynb #53b3ba23
 import copy, numpy as np, tempfile, torch
+from accelerate.utils import send_to_device
 from collections import OrderedDict
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -142,7 +143,7 @@ def network()->Mdetr: # Transformer and heads with random weights
 
 # %% ../../nbs/small/33_grounding.ipynb #9fc812b2
 weights_file = 'mdetr_small.safetensors'
-small_files[weights_file] = 'fcd334512004f2794dbd927311f83e79290d30cebfe47099b884831a3ccf63b4'
+small_files[weights_file] = '3f5ade0092ab223d0f39a78aa14570cbf13e732f7ba870beb3aa3d7025769a58'
 towers = 'backbone.', 'transformer.text_encoder.'
 
 def own_state(model)->dict: # Name -> tensor
@@ -203,12 +204,13 @@ def maps_of(
     split:str, # As for `data`
     style:str, # Likewise
     n:int=None, # Likewise
+    device='cpu', # Where to look
 )->Tensor: # Lite0's last maps, with places [scenes, 1344, h, w]
     "What the frozen Lite0 says about every scene"
-    refs,net = data(split, style, n), Lite0Body(lite0())
+    refs,net = data(split, style, n), Lite0Body(lite0()).to(device)
     first = {r.picture: i for i,r in reversed(list(enumerate(refs.rows)))}
     at = [first[o] for o in dict.fromkeys(r.picture for r in refs.rows)]
-    return torch.cat([net(x, torch.zeros_like(x[:,0]).bool())[0].contiguous() for k in range(0, len(at), 32) for x in [pixels([refs.picture(i) for i in at[k:k+32]])]])
+    return torch.cat([net(x, torch.zeros_like(x[:,0]).bool())[0].contiguous() for k in range(0, len(at), 32) for x in [pixels([refs.picture(i) for i in at[k:k+32]]).to(device)]])
 
 @lru_cache(maxsize=8)
 @torch.no_grad()
@@ -230,8 +232,8 @@ class Remembered(nn.Module):
         self.states = states
 
     def forward(self, input_ids, attention_mask):
-        hs = [self.states[tuple(i[m==0].tolist())] for i,m in zip(input_ids, attention_mask[:,0,0])]
-        return SimpleNamespace(last_hidden_state=nn.utils.rnn.pad_sequence(hs, batch_first=True))
+        hs = [self.states[tuple(i[m==0].tolist())] for i,m in zip(input_ids.cpu(), attention_mask[:,0,0].cpu())]
+        return SimpleNamespace(last_hidden_state=nn.utils.rnn.pad_sequence(hs, batch_first=True).to(input_ids.device))
 
 @contextmanager
 def text_from_memory(model, refs, on=True):
@@ -305,6 +307,11 @@ def recipe(
     "How to train"
     return Recipe(lr=pick(lrs, method, 'method'), epochs=3, batch_size=8, eval_batch_size=32, weight_decay=.01, warmup=.1, schedule='linear', clip=1.)
 
+def study_recipe(method='sherl'):
+    "Settings of the study: more scenes"
+    from dataclasses import replace
+    return replace(recipe(method), extra=dict(scenes=1000))
+
 class Trainer(app.GroundingTrainer):
     "The application's trainer, on scenes with several expressions"
     def compute_loss(self, model, inputs, return_outputs=False, **kw):
@@ -320,9 +327,9 @@ def fit(
 )->dict: # 'losses', one an epoch
     "Train on the training split"
     from dataclasses import replace
-    rec,refs = replace(recipe or globals()['recipe'](), seed=seed), data('train')
-    pages = Pages(refs, maps_of(*refs.key) if cached and frozen(model.backbone) else None)
-    args = training_args(rec, tempfile.mkdtemp(), **dict(train_sampling_strategy='random', remove_unused_columns=False, disable_tqdm=True, use_cpu=True) | kw)
+    rec = replace(recipe or globals()['recipe'](), seed=seed); refs = data('train', n=rec.extra.get('scenes'))
+    args = training_args(rec, tempfile.gettempdir(), **dict(train_sampling_strategy='random', remove_unused_columns=False, disable_tqdm=True, dataloader_pin_memory=False) | kw)
+    pages = Pages(refs, maps_of(*refs.key, args.device) if cached and frozen(model.to(args.device).backbone) else None)
     with text_from_memory(model, refs, cached):
         t = Trainer(model=model, args=args, train_dataset=pages, data_collator=collate, recipe=rec)
         t.remove_callback(PrinterCallback)
@@ -340,13 +347,14 @@ def answers(
     batch_size:int=32, # Scenes at a time
 )->list: # For each expression 'scores' [Q] and 'boxes' by their corners in pixels [Q, 4]
     "Every query's box and score"
-    pages,was,out = Pages(refs, maps_of(*refs.key) if cached and frozen(model.backbone) else None), model.training, []
+    dev = next(model.parameters()).device
+    pages,was,out = Pages(refs, maps_of(*refs.key, dev) if cached and frozen(model.backbone) else None), model.training, []
     model.eval()
     try:
         with text_from_memory(model, refs, cached):
             for k in range(0, len(pages), batch_size):
-                b = collate([pages[j] for j in range(k, min(k+batch_size, len(pages)))])
-                out += app.predictions(predict(model, b, targets=False), [(size,size)]*len(b['at']))
+                b = send_to_device(collate([pages[j] for j in range(k, min(k+batch_size, len(pages)))]), dev)
+                out += send_to_device(app.predictions(predict(model, b, targets=False), [(size,size)]*len(b['at'])), 'cpu')
     finally: model.train(was)
     return out
 

@@ -189,7 +189,7 @@ def early_cuts(
 class Recorded(torch.utils.data.Dataset):
     "Rows of a split as taps in memory, in the place of pixels"
     def __init__(self, model, rows, cuts):
-        self.model,self.rows,self.cuts = model, rows, cuts
+        self.model,self.rows,self.cuts,self.device = model, rows, cuts, next(model.parameters()).device
         ids = [torch.tensor(rows.ids(i)) for i in range(len(rows))]
         self.ids,self.n = nn.utils.rnn.pad_sequence(ids, batch_first=True), torch.tensor([len(o) for o in ids])
         with backbone_alone(model): self.spec = trace(model, self.inputs(range(2)), cuts) | dict(drop={})
@@ -197,7 +197,7 @@ class Recorded(torch.utils.data.Dataset):
 
     def __len__(self): return len(self.rows)
     def __getitem__(self, i): return dict(row=i)
-    def inputs(self, idx): return dict(pixel_values=torch.stack([self.rows.picture(i) for i in idx]), input_ids=self.ids[list(idx)])
+    def inputs(self, idx): return dict(pixel_values=torch.stack([self.rows.picture(i) for i in idx]).to(self.device), input_ids=self.ids[list(idx)].to(self.device))
     def playing(self): return Player(self.model, self.cuts, self.spec)
 
     def collate(self, rows):
@@ -215,7 +215,7 @@ def record(self:Recorded,
     names, # Names of taps
 )->dict: # Name -> tap of every row
     "Taps from memory, and those that are not there from the towers"
-    at = {n: (below(self.model, self.cuts[n.rpartition('.')[0]], int(n.rpartition('.')[2])), *self.rows.key) for n in names}
+    at = {n: (below(self.model, self.cuts[n.rpartition('.')[0]], int(n.rpartition('.')[2])), *self.rows.key, self.device) for n in names}
     todo,seen = [n for n in names if at[n] not in memory], []
     with backbone_alone(self.model):
         for i in range(0, len(self) if todo else 0, 64): seen.append(run_taps(self.model, self.inputs(range(i, min(i+64, len(self)))), self.cuts, todo))
@@ -262,9 +262,9 @@ def fit(
 )->dict: # Seconds of each epoch, the loss of each step
     "Train on the training split"
     r,rows,watch = replace(recipe or globals()['recipe'](), seed=seed), rows or data(), Stopwatch()
-    taps = recorded(model, rows) if cached else None
+    args = training_args(r, tempfile.gettempdir(), **dict(train_sampling_strategy='random', remove_unused_columns=False, disable_tqdm=True, logging_strategy='steps', logging_steps=1, dataloader_pin_memory=False) | kwargs)
+    taps = recorded(model.to(args.device), rows) if cached else None
     source = taps or rows
-    args = training_args(r, tempfile.gettempdir(), **dict(train_sampling_strategy='random', remove_unused_columns=False, disable_tqdm=True, logging_strategy='steps', logging_steps=1) | kwargs)
     set_seed(seed)
     t = SmallTrainer(model=model, args=args, train_dataset=source, data_collator=source.collate, recipe=replace(r, extra=dict(warmup_epochs=r.epochs)|r.extra), callbacks=[watch])
     t.remove_callback(PrinterCallback); t.steps = -(-len(rows)//r.batch_size)

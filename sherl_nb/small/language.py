@@ -11,6 +11,7 @@ __all__ = ['kinds', 'answers', 'longest', 'most', 'methods', 'left_out', 'lrs', 
 
 # %% ../../nbs/small/34_language.ipynb #f3cb5959
 import copy, functools, tempfile, torch
+from accelerate.utils import send_to_device
 from dataclasses import replace
 from torch import nn, Tensor
 from .. import assets, small_data
@@ -122,10 +123,11 @@ def groups(
 @functools.cache
 def taps(
     task:str, # One of `answers`
+    device='cpu', # Where to run the early blocks
 ): # `TapCache`
     "Every tap of the training rows, recorded once and kept in the system's temporary folder"
     from sherl_nb.cache import cache_taps
-    folder = tempfile.TemporaryDirectory(prefix='sherl_nb_'); model = copy.deepcopy(backbone()[1])
+    folder = tempfile.TemporaryDirectory(prefix='sherl_nb_'); model = copy.deepcopy(backbone()[1]).to(device)
     rows = data('train', task=task).select_columns(['input_ids','attention_mask','labels'])
     cache = cache_taps(model, rows, folder.name, collate=collate(tokenizer()))
     cache.folder = folder                                                           # deleted when the process ends
@@ -151,13 +153,13 @@ def fit(
     from sherl_nb.training import AdapterTrainer, Stopwatch, training_args
     from transformers import PrinterCallback, set_seed
     r,rows,watch = replace(recipe or globals()['recipe'](), seed=seed), data('train', task=model.task), Stopwatch()
-    p = player(model, taps(model.task)) if cached else None
     args = training_args(r, tempfile.gettempdir(), remove_unused_columns=False, disable_tqdm=True, logging_strategy='no', save_strategy='no')
+    p = player(model.to(args.device), taps(model.task, args.device)) if cached else None
     if p: p.attach()
     try:
         set_seed(seed)
         t = AdapterTrainer(model=model, args=args, recipe=r, callbacks=[watch], optimizers=(torch.optim.AdamW(groups(model, r), lr=r.lr, weight_decay=r.weight_decay, fused=True), None),
-            train_dataset=taps(model.task).select(p.needs()) if p else rows, data_collator=None if p else collate(tokenizer()))
+            train_dataset=taps(model.task, args.device).select(p.needs()) if p else rows, data_collator=None if p else collate(tokenizer()))
         t.remove_callback(PrinterCallback); t.train()
     finally:
         if p: p.detach()
@@ -176,8 +178,8 @@ def word_logits(
     out = torch.zeros(len(rows), len(words)); model.eval()
     try:
         for i in order.split(batch_size):
-            xb = join([rows[j] for j in i.tolist()]); start = torch.zeros(len(i), 1, dtype=torch.long)
-            out[i] = model(input_ids=xb['input_ids'], attention_mask=xb['attention_mask'], decoder_input_ids=start, use_cache=False).logits[:,0,words]
+            xb = send_to_device(join([rows[j] for j in i.tolist()]), model.device); start = torch.zeros(len(i), 1, dtype=torch.long, device=model.device)
+            out[i] = model(input_ids=xb['input_ids'], attention_mask=xb['attention_mask'], decoder_input_ids=start, use_cache=False).logits[:,0,words].cpu()
     finally: model.train(was)
     return out
 

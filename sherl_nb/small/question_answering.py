@@ -9,11 +9,12 @@ __all__ = ['joint_answers', 'used', 'asked_kinds', 'joint_file', 'stack', 'metri
            'data', 'Lite0Grid', 'text_only', 'layouts', 'described', 'hide', 'cell_names', 'seen_by',
            'cells_like_words', 'LowRank', 'matrices', 'free', 'Reader', 'steady_attention', 'padded', 'sentences',
            'pretrain', 'changes', 'change', 'pretrained', 'build', 'Rows', 'rows_of', 'weights_key', 'looks',
-           'cells_of', 'taps_of', 'Feed', 'run', 'loss_fn', 'batch', 'SceneBatches', 'SceneTrainer', 'recipe', 'fit',
-           'answer', 'score']
+           'cells_of', 'taps_of', 'Feed', 'run', 'loss_fn', 'batch', 'SceneBatches', 'SceneTrainer', 'recipe',
+           'study_recipe', 'fit', 'answer', 'score']
 
 # %% ../../nbs/small/32_question_answering.ipynb #8b9e20ca
 import hashlib, tempfile, torch, torch.nn.functional as F, torch.nn.utils.parametrize
+from accelerate.utils import send_to_device
 from collections import Counter, defaultdict
 from dataclasses import replace
 from functools import lru_cache
@@ -294,7 +295,7 @@ class Rows(Dataset):
     def __len__(self): return len(self.of)
 
 @lru_cache(maxsize=6)
-def rows_of(split, style='fluent'): return Rows(data(split, style))
+def rows_of(split, style='fluent', n=None): return Rows(data(split, style, n))
 
 # %% ../../nbs/small/32_question_answering.ipynb #ac024a20
 memo = {}                                                                     # (data, what, hash of the weights) -> tensor
@@ -303,7 +304,7 @@ def weights_key(*modules):
     "Hash of the weights of some modules"
     h = hashlib.sha1()
     for m in modules:
-        for t in m.state_dict().values(): h.update(t.detach().contiguous().numpy().data)
+        for t in m.state_dict().values(): h.update(t.detach().cpu().contiguous().numpy().data)
     return h.hexdigest()
 
 def looks(model): return model.bert.encoder.visual_model, model.bert.encoder.visual_pos
@@ -314,8 +315,8 @@ def cells_of(
     rows:Rows, # Questions
 )->Tensor: # Cells of every scene [scenes, 16, 1280]
     "The picture cells, computed once"
-    key = rows.ds.key, 'cells', weights_key(*looks(model))
-    if key not in memo: memo[key] = torch.cat([model.encode(x) for x in rows.pictures.split(32)])
+    dev = next(model.parameters()).device; key = rows.ds.key, 'cells', dev, weights_key(*looks(model))
+    if key not in memo: memo[key] = torch.cat([model.encode(x.to(dev)) for x in rows.pictures.split(32)])
     return memo[key]
 
 # %% ../../nbs/small/32_question_answering.ipynb #0c0464b9
@@ -326,12 +327,12 @@ def taps_of(
 )->dict: # 'route.i' -> [questions, K, D]
     "The taps that training reads, each computed once"
     (route,cut), = cuts.items(); b,cells = model.bert, cells_of(model, rows)
-    keys = {f'{route}.{i}': (rows.ds.key, i, weights_key(b.embeddings, b.encoder.visn_fc, *looks(model), *b.encoder.layer[:i])) for i in sorted({*cut.taps, cut.early})}
+    keys = {f'{route}.{i}': (rows.ds.key, i, cells.device, weights_key(b.embeddings, b.encoder.visn_fc, *looks(model), *b.encoder.layer[:i])) for i in sorted({*cut.taps, cut.early})}
     if want := [n for n,k in keys.items() if k not in memo]:
         got = defaultdict(list)
         with backbone_alone(model):
             for i in torch.arange(len(rows)).split(64):
-                xb = {k: v[i] for k,v in rows.text.items()} | dict(cells=cells[rows.of[i]])
+                xb = {k: v[i].to(cells.device) for k,v in rows.text.items()} | dict(cells=cells[rows.of[i]])
                 for n,t in run_taps(model, xb, cuts, want, want[-1]).items(): got[n].append(t.clone())
         memo.update({keys[n]: torch.cat(ts) for n,ts in got.items()})
     return {n: memo[k] for n,k in keys.items()}
@@ -345,7 +346,7 @@ class Feed:
         self.cells = cells_of(model, rows)
         try: cuts = cut_points(model, stack)
         except ValueError: return                                             # the first layer trains
-        few = {k: v[:2] for k,v in rows.text.items()} | dict(cells=self.cells[rows.of[:2]])
+        few = {k: v[:2].to(self.cells.device) for k,v in rows.text.items()} | dict(cells=self.cells[rows.of[:2]])
         with backbone_alone(model): spec = trace(model, few, cuts)
         self.taps,self.player = taps_of(model, rows, cuts), Player(model, cuts, spec)
 
@@ -411,6 +412,10 @@ def recipe(
     "Settings of a run"
     return Recipe(lr=lrs.get(method, 1e-3), head_lr=1e-3, epochs=5, batch_size=16, eval_batch_size=64, clip=1000.)
 
+def study_recipe(method='sherl'):
+    "Settings of the study: more scenes, fewer passes"
+    return replace(recipe(method), epochs=4, extra=dict(scenes=2000))
+
 def fit(
     model:nn.Module, # From `build`; trained in place
     recipe:Recipe, # From `recipe`
@@ -418,9 +423,9 @@ def fit(
     cached:bool=True, # Keep what is frozen
 )->dict: # Log and trainer
     "Train on the train split"
-    set_seed(seed); recipe = replace(recipe, seed=seed)
-    with Feed(model, rows_of('train'), cached) as feed, tempfile.TemporaryDirectory() as tmp:
-        t = SceneTrainer(model=model, args=training_args(recipe, tmp, disable_tqdm=True, remove_unused_columns=False, logging_strategy='steps', logging_steps=5), train_dataset=feed, recipe=recipe)
+    set_seed(seed); recipe = replace(recipe, seed=seed); args = training_args(recipe, tempfile.gettempdir(), disable_tqdm=True, remove_unused_columns=False, logging_strategy='steps', logging_steps=5)
+    with Feed(model.to(args.device), rows_of('train', n=recipe.extra.get('scenes')), cached) as feed:
+        t = SceneTrainer(model=model, args=args, train_dataset=feed, recipe=recipe)
         t.remove_callback(PrinterCallback)
         t.train()
     return dict(log=t.state.log_history, trainer=t)
@@ -434,9 +439,9 @@ def answer(
     cached:bool=True, # Keep what is frozen
 )->dict: # question_id -> answer
     "Answer the questions of a split"
-    rows,was = rows_of(split, style), model.training; model.eval()
+    rows,was,dev = rows_of(split, style), model.training, next(model.parameters()).device; model.eval()
     try:
-        with Feed(model, rows, cached) as feed: logits = torch.cat([run(model, feed(i)).logits for i in torch.arange(len(rows)).split(64)])
+        with Feed(model, rows, cached) as feed: logits = torch.cat([run(model, send_to_device(feed(i), dev)).logits.cpu() for i in torch.arange(len(rows)).split(64)])
     finally: model.train(was)
     return dict(zip((r['question_id'] for r in rows.ds.rows), best_answers(logits, rows.ds)))
 
