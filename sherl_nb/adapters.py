@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import copy
 from torch import nn
 from .consolidation import pick
-from .late import Graft, SherlConfig, make_routes, make_side, named_submodule
+from .late import Graft, SherlConfig, bare_copy, make_routes, make_side, named_submodule
 from .saving import heads_of, load_adapter
 
 # %% ../nbs/04a_adapters.ipynb #857b5b55
@@ -51,7 +51,7 @@ def add_adapter(
     shelf,now = shelf_of(model)
     if name in shelf: raise ValueError(f'This model has an adapter {name!r} already (it has {", ".join(shelf)}): choose another name, or delete_adapter(model, {name!r}) first.')
     cfg = cfg or (SherlConfig.from_dict(kwargs) if kwargs else model.sherl.cfg)
-    mine = {n: copy.deepcopy(m) for n,m in head_modules(model, cfg).items()}
+    mine = {n: bare_copy(m) for n,m in head_modules(model, cfg).items()}
     if unknown := set(heads or {}) - set(mine): raise ValueError(f'heads names {sorted(unknown)}, but the heads of this adapter are {list(mine)}.')
     with parked(model): routes = make_routes(model, cfg, side)
     shelf[name] = Entry(Graft(routes, cfg, model.sherl.was_trainable).train(model.training), mine | (heads or {}))

@@ -8,13 +8,13 @@ Docs: https://sherl-nb.github.io/sherl_nb/late.html.md"""
 __all__ = ['tap_dtypes', 'wider', 'cache_names', 'head_names', 'graph_parameters', 'is_stack', 'n_params', 'inner_stack',
            'stack_candidates', 'open_last', 'route_name', 'containers', 'is_box', 'find_stack', 'check_types',
            'SherlConfig', 'LowRank', 'matrices', 'Route', 'first_tensor', 'swap_first', 'is_frozen_norm',
-           'nothing_lost', 'ifnone_first', 'square', 'slices', 'join', 'in_groups', 'Grouped', 'rows_of',
+           'nothing_lost', 'ifnone_first', 'square', 'slices', 'join', 'in_groups', 'Grouped', 'rows_of', 'bare_copy',
            'EncoderRoute', 'DecoderRoute', 'out_layer', 'out_width', 'tower', 'find_head', 'named_submodule',
            'choose_taps', 'make_side', 'Graft', 'graft', 'make_routes', 'make_route', 'ungraft',
            'print_trainable_parameters', 'plot_routes', 'draw_route']
 
 # %% ../nbs/02_late.ipynb #ee80b7f7
-import inspect, math, torch
+import copy, inspect, math, torch
 from dataclasses import dataclass, asdict, fields
 from torch import nn, Tensor
 from fastcore.basics import patch
@@ -474,6 +474,7 @@ def by_row(self:Grouped, x, args, kwargs):
             two = next(slices(2, 2, *next(slices(2, len(x), args, kwargs)))); one = next(slices(1, 2, *two))
             one,two = [tree_leaves(self.f(*a, **k)) for a,k in (one, two)]
         self.route.known[kind] = rows_of(one, two)
+    except torch.cuda.OutOfMemoryError: raise                                  # a full card says nothing about the block
     except (RuntimeError, IndexError): self.route.known[kind] = False
     finally:
         for m in awake: m.training = True
@@ -484,6 +485,15 @@ def rows_of(one, two):
     flags = [isinstance(a, Tensor) and a.dim() and len(a)==1 and len(b)==2 for a,b in zip(one, two)]
     same = lambda a,b: isinstance(a, FakeTensor) or torch.allclose(a, b, 1e-2, 1e-3*b.abs().max().item())
     return flags if flags[0] and all(same(a, b[:1]) for a,b,r in zip(one, two, flags) if r) else False
+
+# %% ../nbs/02_late.ipynb #625d7fa9
+def bare_copy(
+    module:nn.Module, # A part of a network that may be grafted
+)->nn.Module: # The same weights in new memory
+    "A copy without hooks"
+    hooks = [d for m in module.modules() for k,d in vars(m).items() if k.endswith('_hooks') and d is not None]
+    return copy.deepcopy(module, {id(d): type(d)() for d in hooks})
+
 
 # %% ../nbs/02_late.ipynb #47bc04e7
 @patch

@@ -17,7 +17,7 @@ from torch import nn, Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Block, T5LayerNorm
 from ..consolidation import pick
-from ..late import SherlConfig, graft, swap_first, n_params
+from ..late import SherlConfig, bare_copy, graft, swap_first, n_params
 from ..saving import read_weights, refuse_misfits
 from .glue import tasks, glue, check, encode, collate, score, to_source, to_target
 
@@ -67,7 +67,7 @@ class FinalNorm(nn.Module):
         start:str='ones', # 'ones' (official), or 'copy' of the frozen weights
     ):
         super().__init__()
-        self.norm,self.route = copy.deepcopy(old).requires_grad_(True), None if route is None else (route,)
+        self.norm,self.route = bare_copy(old).requires_grad_(True), None if route is None else (route,)
         if start=='ones': nn.init.ones_(self.norm.weight)
 
     def stand_in(self, module, args, output):

@@ -281,6 +281,7 @@ def build(
     "The pre-trained network, prepared for questions"
     torch.manual_seed(seed); model = pretrained()
     if method=='last_k': method,kw = 'last', dict(late=2) | kw
+    if method=='sherl': kw = dict(late=3, late_lora=4) | kw
     return adapt(model, dict(sherl='sherl_default').get(method, method), **kw)
 
 # %% ../../nbs/small/32_question_answering.ipynb #d2cfc43d

@@ -146,6 +146,12 @@ class TowersCLIP4Clip(CLIP4Clip):
         self.stages,self.reads = list(stages), {image_route: list(stages), text_route: list(range(7))}
         for n in image_text.trained_parts: vse.get_submodule(n).requires_grad_(True)
 
+    def train(self, mode=True):
+        super().train(mode)
+        for m in self.clip.modules():
+            if isinstance(m, nn.RNNBase): m.train(mode)                      # the heads' GRU trains, and cuDNN has no backward pass in evaluation mode
+        return self
+
     @property
     def sherl(self): return self.clip.sherl                                  # the routes of a grafted pair of towers, for replay
 
