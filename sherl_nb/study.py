@@ -206,8 +206,12 @@ def evaluate(task, model, kind, known=None)->dict:
 def flops_of(task, model, batch):
     "Operations of a forward pass"
     from torch.utils.flop_counter import FlopCounterMode
-    model.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as c: task.loss_fn(model, batch)
+    model.eval(); awake = [p for p in model.parameters() if p.requires_grad]
+    try:
+        for p in awake: p.requires_grad_(False)                             # the counter asks tensors that require gradients for their history
+        with torch.no_grad(), FlopCounterMode(display=False) as c: task.loss_fn(model, batch)
+    finally:
+        for p in awake: p.requires_grad_(True)
     return c.get_total_flops()
 
 def step_seconds(task, model, batch, n=3):
@@ -413,7 +417,8 @@ def summary(
     name:str, # Task
 ): # Data frame, a row a method
     "Mean and standard deviation over seeds, beside the costs"
-    t = chosen(rows, name); by = t.assign(cpu=t.fit_cpu_s/t.epochs).groupby('method', sort=False)
+    t = chosen(rows, name); steps = [json.loads(c or '{}').get('steps', math.nan) for c in t.config]
+    t = t.assign(cpu=t.step_s*np.nanmax([0., *steps])/t.epochs); by = t.groupby('method', sort=False)
     out = by.agg(test=('test','mean'), std=('test','std'), seeds=('seed','nunique'), validation=('validation','mean'), shift=('shift','mean'), lr=('lr','first'), trainable=('trainable','first'),
         saved_mib=('saved_mib','first'), peak_mib=('peak_mib','first'), step_s=('step_s','first'), epoch_s=('cpu','mean'), extra=('extra','first'), flops=('flops','first'))
     out['gap'] = (out.test-out.test['probe'])/(out.test['full']-out.test['probe']) if {'probe','full'}<=set(out.index) else math.nan
