@@ -151,7 +151,7 @@ class SherlConfig:
     d:int=None # Side width itself; None: from r
     early_dropout:bool=False # Dropout in the early route while training, as in the official code
     recompute:str='all' # What the backward pass computes again: 'side', 'all' (side and late blocks) or 'none'
-    chunk:int=1024 # Tokens computed at a time, in each block and in the side; None: all
+    chunk:int=1024 # Tokens computed at a time, in each block and in the side; None: all. More is faster on a GPU
     tap_dtype:str=None # Keep the taps as 'bfloat16' or 'float16'; None: as they are
     late_lora:int=0 # Rank of a trained low-rank path beside every matrix of the late blocks; 0: none
 

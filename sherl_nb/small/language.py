@@ -121,12 +121,15 @@ def groups(
     mine = lambda n: n.startswith('lm_head.rows'); of = {k: [p for n,p in model.named_parameters() if p.requires_grad and mine(n)==k] for k in (True,False)}
     return [dict(params=ps, lr=recipe.head_lr or recipe.lr if k else recipe.lr) for k,ps in of.items() if ps]
 
-@functools.cache
 def taps(
     task:str, # One of `answers`
     device='cpu', # Where to run the early blocks
 ): # `TapCache`
     "Every tap of the training rows, recorded once and kept in the system's temporary folder"
+    return _taps(task, str(device))
+
+@functools.cache
+def _taps(task, device):
     from sherl_nb.cache import cache_taps
     folder = tempfile.TemporaryDirectory(prefix='sherl_nb_'); model = copy.deepcopy(backbone()[1]).to(device)
     rows = data('train', task=task).select_columns(['input_ids','attention_mask','labels'])
