@@ -10,7 +10,6 @@ __all__ = ['Entry', 'shelf_of', 'head_modules', 'adapters', 'add_adapter', 'park
 
 # %% ../nbs/04a_adapters.ipynb #d6b6b618
 from contextlib import contextmanager
-import copy
 from torch import nn
 from .consolidation import pick
 from .late import Graft, SherlConfig, bare_copy, make_routes, make_side, named_submodule
