@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from torch import nn, Tensor
 from fastcore.basics import patch
+from functools import partial
 from ..consolidation import Consolidation, preset, pick
+from ..late import LowRank, matrices
 
 # %% ../../nbs/models/02_mdetr.ipynb #1168d69e
 roberta_base = dict(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5)
@@ -132,8 +134,8 @@ class DecoderLayer(nn.Module):
 
 # %% ../../nbs/models/02_mdetr.ipynb #7b17d60a
 def run(layers, x, *args, keep=()):
-    "Go through the layers; the last output, and those to keep"
-    kept = {}
+    "Go through the layers; the last output, and those to keep (-1: what the first one reads)"
+    kept = {-1: x}
     for i,layer in enumerate(layers):
         x = layer(x, *args)
         if i in keep: kept[i] = x
@@ -143,10 +145,24 @@ class Stack(nn.Module):
     "Layers, and a place for a side block that merges some of their outputs"
     def __init__(self, layers):
         super().__init__()
-        self.layers,self.taps = nn.ModuleList(layers), ()
-        self.register_module('side_block', None)
+        self.layers,self.taps,self.late,self.low_on = nn.ModuleList(layers), (), 0, False
+        self.register_module('side_block', None); self.register_module('low', None)
 
     def early(self): return torch.set_grad_enabled(torch.is_grad_enabled() and self.side_block is None)
+
+    def run_late(self, x, *args):
+        "Run the last `late` layers, with their low-rank paths if there are any"
+        self.low_on = True
+        try: return run(self.layers[len(self.layers)-self.late:], x, *args)[0]
+        finally: self.low_on = False
+
+    def add_low(self, low, module, args, kwargs, output): return low.add(module, args, kwargs, output) if self.low_on else output
+
+    def put_low(self, r):
+        "Low-rank paths beside the feed-forward matrices of the late layers"
+        at = matrices(self.layers[len(self.layers)-self.late:])
+        self.low = nn.ModuleDict({n: LowRank(m, r) for n,m in at.items()})
+        for m,low in zip(at.values(), self.low.values()): m.register_forward_hook(partial(self.add_low, low), with_kwargs=True)
 
 # %% ../../nbs/models/02_mdetr.ipynb #ee9773ae
 class Encoder(Stack):
@@ -156,9 +172,9 @@ class Encoder(Stack):
         pos:Tensor, # Positions [B, K+T, D]
         padding:Tensor, # True where padded [B, K+T]
     )->tuple: # Raw memory, and what the decoder's last layer reads: the same, or SHERL's side memory
-        "Run all layers, merge the taps"
+        "Run all layers, merge the taps, run the late layers on the result"
         with self.early(): x,taps = run(self.layers, x, pos, padding, keep=self.taps)
-        return x, x if self.side_block is None else self.side_block(taps)
+        return x, x if self.side_block is None else self.run_late(self.side_block(taps), pos, padding)
 
 # %% ../../nbs/models/02_mdetr.ipynb #7e593a74
 class Decoder(Stack):
@@ -179,7 +195,7 @@ class Decoder(Stack):
         if self.side_block is None: return [self.norm(o) for o in run(self.layers, x, queries, memory, pos, padding, keep=range(len(self.layers)))[1]]
         with self.early(): x,taps = run(self.layers[:-self.late], x, queries, memory, pos, padding, keep=self.taps)
         X = self.side_block(taps)
-        return [self.norm(X) if self.norm_aux else X, self.norm(run(self.layers[-self.late:], X, queries, side_memory, pos, padding)[0])]
+        return [self.norm(X) if self.norm_aux else X, self.norm(self.run_late(X, queries, side_memory, pos, padding))]
 
 # %% ../../nbs/models/02_mdetr.ipynb #3df0e00d
 def additive(mask, dtype): return torch.zeros_like(mask, dtype=dtype).masked_fill(mask==0, torch.finfo(dtype).min)[:,None,None]
@@ -316,8 +332,8 @@ ignored_keys = 'transformer.text_encoder.embeddings.position_ids',
 def backbone_keys(
     model:nn.Module, # An MDETR, with or without side blocks
 )->dict: # Name -> tensor
-    "What the released checkpoint holds: everything but the side blocks"
-    return {k: v for k,v in model.state_dict().items() if '.side_block.' not in k}
+    "What the released checkpoint holds: everything but what SHERL adds"
+    return {k: v for k,v in model.state_dict().items() if '.side_block.' not in k and 'coder.low.' not in k}
 
 # %% ../../nbs/models/02_mdetr.ipynb #9447bdf8
 taps = dict(encoder=(0,1,3,5), decoder=(0,2,3,4))
@@ -378,32 +394,39 @@ def add_sherl(
     recompute:bool=True, # Compute the inside of the side blocks again in the backward pass; the official code keeps it
     at:dict=None, # Layers to tap, by stack, as in `taps`; those when None
     late:int=1, # Layers of the decoder that X goes through
+    late_encoder:int=0, # Layers of the encoder that its X goes through; 0: it takes the place of the encoder's output, as in the paper
+    late_lora:int=0, # Rank of a trained low-rank path beside the feed-forward matrices of the late layers; 0: none
     **block # Other settings of the side blocks, e.g. `gate` or `safe` of `Consolidation`
 )->Mdetr: # The same model, ready to train
-    "Freeze the model, put SHERL into encoder and decoder; side blocks and heads train"
+    "Freeze the model, put SHERL into encoder and decoder; side blocks, heads and low-rank paths train"
     if mode not in ('official','default'): raise ValueError(f"mode is {mode!r}, but must be 'official' or 'default'.")
     if model.transformer.encoder.side_block is not None: raise ValueError('This model has side blocks already: build a fresh one.')
-    cfg,official,at = model.cfg, mode=='official', check_taps(model.cfg, at, late)
+    cfg,official,at = model.cfg, mode=='official', check_taps(model.cfg, at, late, late_encoder)
+    if late_lora<0: raise ValueError(f'late_lora={late_lora}: give the rank of the low-rank paths in the late layers, or 0 for none.')
     if not 1<=factor<=cfg.D: raise ValueError(f'factor={factor}, but the side width is {cfg.D}//factor: choose 1 to {cfg.D}.')
     only_heads(model)
     for name,o in at.items():
         stack = getattr(model.transformer, name)
         stack.side_block,stack.taps = side_block(cfg.D, cfg.D//factor, mode, len(o), **block).to(model.query_embed.weight), tuple(o)
         stack.side_block.recompute = recompute
-    model.transformer.decoder.norm_aux,model.transformer.decoder.late = not official, late
+    t = model.transformer; t.decoder.norm_aux,t.decoder.late,t.encoder.late = not official, late, late_encoder
+    for stack in (t.encoder, t.decoder) if late_lora else ():
+        if stack.late: stack.put_low(late_lora); stack.low.to(model.query_embed.weight)
     model.early_dropout = official if early_dropout is None else early_dropout
     return model.train(model.training)
 
-def check_taps(cfg, at, late):
+def check_taps(cfg, at, late, late_encoder=0):
     "The layers to tap, if there are such layers"
     depth = dict(encoder=cfg.encoder_layers, decoder=cfg.decoder_layers)
     for name,n in depth.items():
         if at is None and n!=6: raise ValueError(f"SHERL's taps {taps[name]} are those of 6 layers, but the {name} has {n}: name others with at=dict(encoder=..., decoder=...).")
     at = at or taps
     if not 1<=late<depth['decoder']: raise ValueError(f"late={late}, but the decoder has {depth['decoder']} layers: choose 1 to {depth['decoder']-1}.")
+    if not 0<=late_encoder<=depth['encoder']: raise ValueError(f"late_encoder={late_encoder}, but the encoder has {depth['encoder']} layers: choose 0 to {depth['encoder']}.")
     if set(at)!=set(depth): raise ValueError(f'at names {sorted(at)}, but must name encoder and decoder.')
-    for name,n in dict(depth, decoder=depth['decoder']-late).items():
-        if list(at[name])!=sorted({*at[name]}) or not 0<=at[name][0]<at[name][-1]<n: raise ValueError(f'at has {tuple(at[name])} for the {name}: choose two or more of its layers 0 to {n-1}, in ascending order.')
+    for name,n,first in ('encoder', depth['encoder']-late_encoder, -1), ('decoder', depth['decoder']-late, 0):
+        if list(at[name])!=sorted({*at[name]}) or not first<=at[name][0]<at[name][-1]<n:
+            raise ValueError(f"at has {tuple(at[name])} for the {name}: choose two or more of its layers 0 to {n-1}, in ascending order{' (-1: what the encoder reads)' if first else ''}.")
     return at
 
 def only_heads(model):

@@ -170,13 +170,13 @@ def full(model):
 
 at = dict(encoder=(0,1), decoder=(0,1))
 
-def taps_of(late): return dict(at, decoder=tuple(range(3-late)))
+def taps_of(late, late_encoder=0): return dict(encoder=tuple(range(-1, 2-late_encoder)) if late_encoder else at['encoder'], decoder=tuple(range(3-late)))
 
-def sherl(model, mode='default', r=2, late=1, taps=None, **kw):
+def sherl(model, mode='default', r=2, late=1, late_encoder=1, taps=None, **kw):
     "SHERL over every early layer"
-    return add_sherl(model, mode, factor=r, late=late, at=taps or taps_of(late), **kw)
+    return add_sherl(model, mode, factor=r, late=late, late_encoder=late_encoder, at=taps or taps_of(late, late_encoder), **kw)
 
-def sherl_official(model, **kw): return sherl(model, **dict(mode='official', recompute=False) | kw)
+def sherl_official(model, **kw): return sherl(model, **dict(mode='official', late_encoder=0, recompute=False) | kw)
 
 last_k = partial(app.last, late=2)
 methods = dict(full=full, probe=only_heads, last=app.last, last_k=last_k, bitfit=app.bitfit, lora=app.lora, lora_ckpt=app.lora_ckpt, lora_last=app.lora_last,

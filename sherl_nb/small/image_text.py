@@ -8,8 +8,8 @@ Docs: https://sherl-nb.github.io/sherl_nb/small/image_text.html.md"""
 __all__ = ['size', 'coloured', 'each', 'every', 'stacks', 'text_route', 'image_route', 'own', 'several', 'left_out', 'methods',
            'memory', 'lrs', 'metric', 'pair_of', 'page_colour', 'painted', 'emoji_pages', 'captioned', 'words', 'drawn',
            'EmojiData', 'data', 'two_towers', 'side_taps', 'official_side', 'MapUniPT', 'unipt', 'sherl_official',
-           'sherl', 'prepared', 'build', 'below', 'early_cuts', 'Recorded', 'recorded', 'recipe', 'SmallTrainer', 'fit',
-           'batch', 'loss_fn', 'embeddings', 'recalls', 'score']
+           'sherl', 'prepared', 'build', 'below', 'early_cuts', 'Recorded', 'recorded', 'recipe', 'study_recipe',
+           'SmallTrainer', 'fit', 'batch', 'loss_fn', 'embeddings', 'recalls', 'score']
 
 # %% ../../nbs/small/30_image_text.ipynb #d95ec9ae
 import hashlib, re, tempfile, numpy as np, torch
@@ -239,6 +239,10 @@ def recipe(
 )->Recipe: # For `fit`
     "Settings that fit a minute or two on one core"
     return Recipe(lr=lrs[method], head_lr=3e-3, epochs=2, batch_size=32, eval_batch_size=64, weight_decay=1e-2, warmup=.1, schedule='linear', clip=2.)
+
+def study_recipe(method='sherl'):
+    "Settings of the study: more passes"
+    return replace(recipe(method), epochs=4)
 
 class SmallTrainer(RetrievalTrainer):
     "The application's trainer, with a learning rate of its own for the heads"

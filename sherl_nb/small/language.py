@@ -97,7 +97,7 @@ def build(
     t5.lm_head = ProbeHead(t5.lm_head, word_ids(task))
     if method in ('last','last_k','lora_last'): kwargs = dict(stack='decoder.block') | (dict(late=2) if method=='last_k' else {}) | kwargs
     if method=='probe': kwargs['modules_to_save'] = ['lm_head.rows']
-    if method=='sherl': kwargs = dict(late=2, late_lora=4) | kwargs
+    if method=='sherl': kwargs = dict(late=3, late_lora=4) | kwargs
     name = dict(sherl='sherl_default', last_k='last').get(method, method)
     layers = kwargs.pop('layers', app.listed_layers('', t5.config.num_layers))
     t5 = app.add_method(t5, name, kwargs.pop('r', 8 if 'lora' in name else 4), layers, **kwargs)

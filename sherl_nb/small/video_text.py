@@ -7,7 +7,7 @@ Docs: https://sherl-nb.github.io/sherl_nb/small/video_text.html.md"""
 # %% auto #0
 __all__ = ['n_frames', 'heads_file', 'own', 'methods', 'lrs', 'shift', 'metric', 'tinted', 'film_rows', 'filmed', 'ClipData',
            'ForClip', 'data', 'warm_up', 'write_heads', 'warm_towers', 'watched', 'cells', 'TowersCLIP4Clip', 'sides',
-           'with_clip', 'build', 'recipe', 'fit', 'batch', 'loss_fn', 'score']
+           'with_clip', 'build', 'recipe', 'study_recipe', 'fit', 'batch', 'loss_fn', 'score']
 
 # %% ../../nbs/small/31_video_text.ipynb #f934695e
 import math, re, numpy as np, torch
@@ -175,6 +175,8 @@ def sides(
     d:int=None, # Side width itself; None: from r
     stages=None, # Taps of the image tower: ends of stages; None: all seven, for the official block the last five, with which it does better
     safe:bool=None, # Safe weights; None: as the method says
+    down:str='relu', # Kind of down-projection, see `downs` of `consolidation`
+    zero_start:bool=False, # Start the up-projection at zero: before training, the embeddings are CLIP's
     recompute:str='side', # 'side' or 'none'
     chunk:int=1024, # Tokens computed at a time
 )->dict: # Blocks of the image and the text tower
@@ -182,11 +184,11 @@ def sides(
     safe,widths = method=='sherl' if safe is None else safe, {1: 16, 2: 24, 3: 40, 4: 80, 5: 112, 6: 192, 7: 320}
     if stages is None: stages = range(3 if method=='sherl_official' else 1, 8)
     if method=='sherl_official': recompute,chunk = 'none',None
-    make = lambda dims: preset('clip4clip', dims=dims, d=d or 256//r, D=256, safe=safe)
+    make = lambda dims: preset('clip4clip', dims=dims, d=d or 256//r, D=256, down=down, safe=safe)
     image,text = make([widths[i] for i in stages]), make([384]*7)
     for o in image,text:
         o.recompute,o.chunk = recompute!='none', chunk
-        if method=='sherl': start_at_zero(o.up)
+        if zero_start: start_at_zero(o.up)
     return dict(image_side=image, text_side=text, stages=stages)
 
 # %% ../../nbs/small/31_video_text.ipynb #4e709472
@@ -216,7 +218,7 @@ def build(
     return TowersCLIP4Clip(prepared(vse, method, **kwargs)).train()
 
 # %% ../../nbs/small/31_video_text.ipynb #d32d42c6
-lrs = dict(full=1e-4, probe=1e-3, last=1e-3, last_k=3e-4, bitfit=1e-3, lora=1e-3, lora_ckpt=1e-3, lora_last=1e-3, adapter=1e-3, unipt=1e-3, sherl_official=1e-3, sherl=1e-3)
+lrs = dict(full=1e-4, probe=1e-3, last=1e-3, last_k=3e-4, bitfit=1e-3, lora=1e-3, lora_ckpt=1e-3, lora_last=1e-3, adapter=1e-3, unipt=1e-3, sherl_official=3e-3, sherl=3e-3)
 shift = None # No style-shift test: only Microsoft's emoji move
 metric = 'recall' # Mean of recall at 1, 5 and 10, both ways
 
@@ -225,6 +227,10 @@ def recipe(
 )->Recipe: # For `fit`
     "Settings that fit a minute or two on one core"
     return Recipe(lr=lrs[method], head_lr=1e-3, epochs=2, batch_size=32, eval_batch_size=32, weight_decay=1e-2, warmup=.1, schedule='linear', clip=1.)
+
+def study_recipe(method='sherl'):
+    "Settings of the study: more passes"
+    return replace(recipe(method), epochs=4)
 
 def fit(
     model:CLIP4Clip, # From `build`; trained in place
