@@ -422,7 +422,7 @@ def check_taps(cfg, at, late, late_encoder=0):
         if at is None and n!=6: raise ValueError(f"SHERL's taps {taps[name]} are those of 6 layers, but the {name} has {n}: name others with at=dict(encoder=..., decoder=...).")
     at = at or taps
     if not 1<=late<depth['decoder']: raise ValueError(f"late={late}, but the decoder has {depth['decoder']} layers: choose 1 to {depth['decoder']-1}.")
-    if not 0<=late_encoder<=depth['encoder']: raise ValueError(f"late_encoder={late_encoder}, but the encoder has {depth['encoder']} layers: choose 0 to {depth['encoder']}.")
+    if not 0<=late_encoder<depth['encoder']: raise ValueError(f"late_encoder={late_encoder}, but the encoder has {depth['encoder']} layers, one of which is tapped: choose 0 to {depth['encoder']-1}.")
     if set(at)!=set(depth): raise ValueError(f'at names {sorted(at)}, but must name encoder and decoder.')
     for name,n,first in ('encoder', depth['encoder']-late_encoder, -1), ('decoder', depth['decoder']-late, 0):
         if list(at[name])!=sorted({*at[name]}) or not first<=at[name][0]<at[name][-1]<n:
